@@ -9,7 +9,7 @@ from typing import Any
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Result
 from aep_intake.arrivals.settle import Settling
 from aep_intake.arrivals.take_in import take_in
@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return work(event, intake, worker.settings.arrivals_queue_url)
 
 
-def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any]:
+def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str, Any]:
     """Take in the arrivals of one batch of messages side by side, then settle each message."""
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())
@@ -55,7 +55,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         for arrival in content.arrivals
         if message.redriven
     )
-    end = intake.ports.lease().until
+    end = intake.creating.lease().until
     settling = Settling(
         lambda: worker.parking,
         worker.settings.arrivals_dlq_url,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.report.telemetry import logger, metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from on_arrival import read, work, worker
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return work(event, worker.intake(context), worker.settings.markers_queue_url)
 
 
-def _would_become(asked: dict[str, Any], intake: Intake) -> dict[str, Any]:
+def _would_become(asked: dict[str, Any], intake: IntakePorts) -> dict[str, Any]:
     from aep_intake.arrivals.dry_run import would_become  # noqa: PLC0415 - nothing else needs it
 
     contents = [read(body) for body in asked["bodies"]]

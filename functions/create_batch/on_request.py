@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import requests
-from aep_intake.create import create, ports
+from aep_intake.create import create
 from aep_intake.create.attempts import latest
+from aep_intake.create.ports import OrderPorts
 from aep_intake.model.errors import (
     ObjectExists,
     Rejected,
@@ -183,7 +184,7 @@ def _not_overtaken(order: Order) -> Order:
     return order
 
 
-def _create_ports(context: LambdaContext) -> ports.OrderPorts:
+def _create_ports(context: LambdaContext) -> OrderPorts:
     """Requests do not wait for their turn: the API's own throttle holds them back."""
     return worker.create(context, worker.pace.count)
 

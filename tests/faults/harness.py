@@ -24,7 +24,7 @@ from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.adapters.dynamodb.pauses import FRESH_MS
 from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.ports import Intake, VersionPorts
+from aep_intake.arrivals.ports import IntakePorts, VersionPorts
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.take_in import take_in
@@ -185,10 +185,10 @@ def is_overtaken(world: "World", file: Arrival) -> bool:
     return any(one.file.position > file.position or one.file.etag == file.etag for one in others)
 
 
-def go_on(kind: DueKind, name: str, intake: Intake) -> Outcome | None:
+def go_on(kind: DueKind, name: str, intake: IntakePorts) -> Outcome | None:
     """As on_due goes on with what is due."""
     return resume.resume(
-        kind, name, resume.ResumePorts(intake.ports, intake.windows, intake.waiting)
+        kind, name, resume.ResumePorts(intake.creating, intake.windows, intake.waiting)
     )
 
 
@@ -395,7 +395,7 @@ class World:
 
     # -- what workers see -------------------------------------------------------------------------
 
-    def intake(self, skew: int) -> Intake:
+    def intake(self, skew: int) -> IntakePorts:
         """All that an invocation starting now needs; its clock is `skew` ms fast."""
 
         now = self._clock_of(skew)
@@ -433,7 +433,7 @@ class World:
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
         window_ports = windows.WindowPorts(
-            windows=remembered,
+            ledger=remembered,
             orders=ledger,
             enqueue=self._hand_out,
             now=now,
@@ -450,8 +450,8 @@ class World:
             take_in=self._send_arrival,
             now=now,
         )
-        return Intake(
-            ports=ports,
+        return IntakePorts(
+            creating=ports,
             windows=window_ports,
             waiting=waiting_ports,
             came=self.came.append,
@@ -652,7 +652,7 @@ class World:
 
     def request(self, order: Order) -> None:
         """Somebody asks over HTTP; nobody asks again if that fails."""
-        self._start(lambda intake: {order.external_id: create_batch(order, intake.ports)})
+        self._start(lambda intake: {order.external_id: create_batch(order, intake.creating)})
 
     def tick(self) -> None:
         """The clock of the stack: a worker hands out what is due; mostly, all goes well."""
@@ -717,7 +717,7 @@ class World:
             self._start(partial(self._work_due, errand))
 
     def _work_due(
-        self, errand: "Errand[tuple[due.DueKind, str]]", intake: Intake
+        self, errand: "Errand[tuple[due.DueKind, str]]", intake: IntakePorts
     ) -> dict[str, Result]:
         results = caught(self.work_on, *errand.what, intake)
         # Never given back; but who is killed does not delete it.
@@ -726,7 +726,7 @@ class World:
             raise results
         return results
 
-    def work_on(self, kind: due.DueKind, name: str, intake: Intake) -> dict[str, Result]:
+    def work_on(self, kind: due.DueKind, name: str, intake: IntakePorts) -> dict[str, Result]:
         """What a worker does about something that is due."""
         done = go_on(kind, name, intake)
         return {} if done is None else {name: done}
@@ -765,7 +765,7 @@ class World:
         self.overdue |= self.overdue_parked
         self.overdue_parked.clear()
 
-    def _tell(self, overdue: OverdueFiles, intake: Intake) -> dict[str, Result]:
+    def _tell(self, overdue: OverdueFiles, intake: IntakePorts) -> dict[str, Result]:
         try:
             waiting_files.reject_overdue(overdue, intake.waiting, map)
         except MarkerMissing as why:
@@ -778,7 +778,7 @@ class World:
         self.overdue.discard(overdue)  # only now is its message deleted
         return {}
 
-    def _again(self, external_id: str, intake: Intake) -> dict[str, Result]:
+    def _again(self, external_id: str, intake: IntakePorts) -> dict[str, Result]:
         result = retry_parked(external_id, intake)
         self.orders_parked.discard(external_id)  # only now is its message deleted
         return {external_id: result}
@@ -930,13 +930,13 @@ class Delivering(World):
         self.bucket[arrival.key] = arrival
         self.queue.append(Message(arrival, self.clock()))
 
-    def ports(self, intake: Intake) -> DeliveryPorts:
+    def ports(self, intake: IntakePorts) -> DeliveryPorts:
         """All that a worker of deliveries needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
         allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
         lists: Any = _Calls(self, self.lists, StorageUnavailable)
-        ledger: Any = intake.ports.ledger
-        platform: Any = intake.ports.platform
+        ledger: Any = intake.creating.ledger
+        platform: Any = intake.creating.platform
         announcer: Any = intake.announcer
         return DeliveryPorts(
             deliveries=remembered,
@@ -950,11 +950,11 @@ class Delivering(World):
             enqueue=self._send,
             park=self._park,
             park_file=self._park_file,
-            now=intake.ports.now,
+            now=intake.creating.now,
             step_ms=TIMEOUT + SKEW,
             worker_life_ms=TIMEOUT + SKEW,
             upload_ms=UPLOADING + SKEW,
-            uploads_end_ms=intake.ports.now() + UPLOADING * 4 // 5,
+            uploads_end_ms=intake.creating.now() + UPLOADING * 4 // 5,
             planning_ms=MINUTE,
             piece_bytes=self.piece,
             sharing=self.sharing,
@@ -1094,7 +1094,7 @@ class Delivering(World):
         uploads = [(repr(errand.what.what), errand.receives) for errand in self.uploads]
         return [*super().left(), *created, *uploads]
 
-    def work_on(self, kind: due.DueKind, name: str, intake: Intake) -> dict[str, Any]:
+    def work_on(self, kind: due.DueKind, name: str, intake: IntakePorts) -> dict[str, Any]:
         """What a worker does about an order, a window or a delivery that is due."""
         if kind is not due.DueKind.DELIVERIES:
             return super().work_on(kind, name, intake)
@@ -1142,8 +1142,8 @@ class Delivering(World):
         errand.visible = self.clock() + visibility
         errand.receives += 1
 
-        def run(intake: Intake) -> dict[str, Any]:
-            message, now = errand.received(), intake.ports.now
+        def run(intake: IntakePorts) -> dict[str, Any]:
+            message, now = errand.received(), intake.creating.now
             early = retries.early([message], now())
             result: Any = None
             if not early:
@@ -1276,7 +1276,7 @@ class _Body(io.BytesIO):
         return some
 
 
-def take(arrival: Arrival, intake: Intake) -> Any:
+def take(arrival: Arrival, intake: IntakePorts) -> Any:
     """What becomes of one arrival that comes alone."""
     [result] = take_in({arrival.external_id: arrival}, intake, map).values()
     if isinstance(result, Exception):
@@ -1284,7 +1284,7 @@ def take(arrival: Arrival, intake: Intake) -> Any:
     return result
 
 
-type Work = Callable[[Intake], dict[str, Result]]
+type Work = Callable[[IntakePorts], dict[str, Result]]
 
 
 @dataclass
@@ -1294,9 +1294,9 @@ class _Arrived:
     world: World
     messages: Sequence[Message]
 
-    def __call__(self, intake: Intake) -> dict[str, Result]:
+    def __call__(self, intake: IntakePorts) -> dict[str, Result]:
         received = {message.received(): message for message in self.messages}
-        early = retries.early(received, intake.ports.now())
+        early = retries.early(received, intake.creating.now())
         wanted = {
             message.arrival.external_id: message.arrival
             for about, message in received.items()
@@ -1319,7 +1319,7 @@ class _Arrived:
                 self.world.ignored.add(message.arrival.external_id)
         by_id = {about.message_id: message for about, message in received.items()}
         queue = _Queue(self.world, self.world.queue, self.world.parked, by_id)
-        self.world.put_off(queue, failed, early, intake.ports.now())
+        self.world.put_off(queue, failed, early, intake.creating.now())
         return results
 
     def _park(self, message: Message, why: Rejected) -> None:

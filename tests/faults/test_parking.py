@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from aep_intake.arrivals import envelopes
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.settle import Settling
@@ -175,15 +175,15 @@ class ParkingWorld(World):
         if some:
             self._start(partial(self._on_arrival, some))
 
-    def _on_arrival(self, some: list[Letter], intake: Intake) -> dict[str, Result]:
+    def _on_arrival(self, some: list[Letter], intake: IntakePorts) -> dict[str, Result]:
         received = {letter.received(): letter for letter in some}
-        early = retries.early(received, intake.ports.now())
+        early = retries.early(received, intake.creating.now())
         contents = {m: envelopes.parse(m.body) for m in received if m not in early}
         settling = Settling(
             lambda: self.parking,
             "dead",
             intake.announcer,
-            intake.ports.now,
+            intake.creating.now,
             lambda *_: None,
             intake.ledger.note_retrying,
             intake.ledger.reject,
@@ -201,7 +201,7 @@ class ParkingWorld(World):
         by_id = {message.message_id: letter for message, letter in received.items()}
         give_up = partial(settling.give_up, contents, results, failed)
         queue = _ParkingQueue(self, self.letters, [], by_id, give_up=give_up)
-        self.put_off(queue, failed, early, intake.ports.now())
+        self.put_off(queue, failed, early, intake.creating.now())
         return results
 
     def _deliver_twice(self) -> None:
@@ -219,7 +219,7 @@ class ParkingWorld(World):
             self.discard()
             return
 
-        def run(_: Intake) -> dict[str, Result]:
+        def run(_: IntakePorts) -> dict[str, Result]:
             list(self._command().redrive(Choice(), AS_USUAL))
             return {}
 
@@ -232,7 +232,7 @@ class ParkingWorld(World):
             return
         choice = Choice(external_ids=frozenset({known[self.tape.pick(len(known))]}))
 
-        def run(intake: Intake) -> dict[str, Result]:
+        def run(intake: IntakePorts) -> dict[str, Result]:
             ledger: Any = intake.ledger
             marks = Marks(ledger, lambda _: False, "by somebody: a test")
             for _ in self._command().discard(choice, marks.mark, 0):

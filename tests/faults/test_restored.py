@@ -167,7 +167,7 @@ def forgetful() -> World:
 
 def forget(world: World, *statuses: str, attempt: int = 1) -> list[str]:
     """Batches of an attempt that the ledger no longer knows, in these statuses; their ids."""
-    platform, wanted = world.intake(0).ports.platform, order(world)
+    platform, wanted = world.intake(0).creating.platform, order(world)
     for _ in range(attempt - 1):
         wanted = wanted.next_attempt()
     made = [platform.create(wanted).id for _ in statuses]

@@ -52,7 +52,7 @@ def order(world: World) -> Order:
 
 def made_elsewhere(world: World) -> Batch:
     """A batch of the order, made by a worker nobody remembers."""
-    return world.intake(0).ports.platform.create(order(world))
+    return world.intake(0).creating.platform.create(order(world))
 
 
 def lose_an_answer(world: World) -> None:
@@ -138,14 +138,14 @@ def test_an_answer_of_catalog_is_as_old_as_its_question(world: World) -> None:
     made_elsewhere(world)  # at the very end of its lease
     world.simulator.show_in_catalog(lambda batch, now: now >= batch.members["created"] + SETTLE)
     intake = world.intake(0)
-    find = intake.ports.platform.find
+    find = intake.creating.platform.find
 
     def slowly(order: Order, since: int) -> list[Batch]:
         found = find(order, since)
         world.clock.advance(SETTLE + SKEW)
         return found
 
-    slow = replace(intake.ports, platform=_Instead(intake.ports.platform, find=slowly))
+    slow = replace(intake.creating, platform=_Instead(intake.creating.platform, find=slowly))
     with pytest.raises(NotYet, match="Catalog may not show"):
         create_batch(order(world), slow)
     assert len(world.simulator.batches()) == 1
@@ -166,7 +166,7 @@ def test_who_was_too_slow_aborts_its_batch_only_where_nobody_can_adopt_it(
     world: World, taken: str
 ) -> None:
     intake = world.intake(0)
-    ports, ledger = intake.ports, world.ledger
+    ports, ledger = intake.creating, world.ledger
 
     def slowly(order: Order) -> Batch:
         made = ports.platform.create(order)
@@ -238,7 +238,7 @@ def test_a_batch_in_any_other_state_is_left_for_a_person(world: World, status: s
 
 def test_another_ledgers_batch_of_that_external_id_is_not_ours(world: World) -> None:
     lose_a_request(world)
-    platform = world.intake(0).ports.platform
+    platform = world.intake(0).creating.platform
     platform._ledger = lambda: "another ledger"  # type: ignore[attr-defined]
     foreign = platform.create(order(world))
     settle(world)
@@ -261,7 +261,7 @@ def test_a_conflict_is_looked_into_before_it_is_believed(world: World) -> None:
 
 
 def test_a_conflict_with_a_batch_that_is_not_ours_needs_a_person(world: World) -> None:
-    platform = world.intake(0).ports.platform
+    platform = world.intake(0).creating.platform
     platform._ledger = lambda: "another ledger"  # type: ignore[attr-defined]
     platform.create(order(world))
     world.simulator.switches.external_id_reuse = "refused"
@@ -320,9 +320,9 @@ def test_what_the_bus_did_not_take_is_said_again_soon(world: World) -> None:
         def created(self, record: Record) -> None:
             raise NotAnnounced("the event bus did not take it")
 
-    ports = replace(intake.ports, announcer=Mute())  # type: ignore[arg-type]
+    ports = replace(intake.creating, announcer=Mute())  # type: ignore[arg-type]
     with pytest.raises(NotAnnounced) as caught:
-        take(ONE, replace(intake, ports=ports))
+        take(ONE, replace(intake, creating=ports))
     assert caught.value.retry_after == 10
     assert not world.events
     world.clock.advance(10_000)
@@ -338,7 +338,7 @@ def request(world: World, dataset: str, external_id: str = "asked", body: str = 
 
 
 def ask(world: World, order: Order) -> Outcome:
-    return create_batch(order, world.intake(0).ports)
+    return create_batch(order, world.intake(0).creating)
 
 
 def test_a_refused_request_holds_its_objects_no_longer(world: World) -> None:

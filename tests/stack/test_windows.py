@@ -613,7 +613,7 @@ def test_of_two_workers_that_begin_at_once_one_goes_on(ledger: Any) -> None:
             real.start(window, mark, some[:10], some[:10])
             return bool(real.start(*arguments))
 
-    assert fill(window, mark, some, replace(ports(ledger), windows=AtOnce())) == {}
+    assert fill(window, mark, some, replace(ports(ledger), ledger=AtOnce())) == {}
     assert gathered(ledger, window) == [some]
 
 
@@ -641,7 +641,7 @@ def test_who_is_overtaken_by_the_seal_leaves_it_at_that(ledger: Any) -> None:
             close_now(window.window_id, ports(ledger))
             real.register(*arguments)
 
-    assert fill(window, mark, some, replace(ports(ledger), windows=Overtaken())) == {}
+    assert fill(window, mark, some, replace(ports(ledger), ledger=Overtaken())) == {}
     assert gathered(ledger, window) == [next(ledger.windows.transactions(some, at_start=True))]
 
 
@@ -661,7 +661,7 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
             asked.append(window_id)
             return real.get(window_id)
 
-    counting = replace(ports(ledger), windows=Counting())
+    counting = replace(ports(ledger), ledger=Counting())
     known = fill(after, mark, (*some[3:], *late), counting)
     assert known == {late[0].external_id: owner}
     # How many batches that was, and whose its files are: not for each of them.

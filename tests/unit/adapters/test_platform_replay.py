@@ -9,7 +9,7 @@ import pytest
 import requests
 from aep_intake.adapters.adobe import platform
 from aep_intake.adapters.adobe.platform import OPTIONAL_TIMEOUTS, Adobe
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import DatasetNotFound, TargetNotAllowed
 from aep_intake.model.orders import Order, Replaced
@@ -264,10 +264,10 @@ def played() -> Iterator[harness.World]:
     yield world
 
 
-def asking(played: harness.World) -> Intake:
+def asking(played: harness.World) -> IntakePorts:
     """An intake that asks Catalog, as the deployed one does."""
     intake = played.intake(0)
-    adobe: Any = intake.ports.platform
+    adobe: Any = intake.creating.platform
     return replace(intake, targets=replace(intake.targets, dataset=adobe.dataset_info))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Gathered, HandedOn, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
@@ -82,7 +82,7 @@ def told(world: World) -> set[str]:
     return {external_id for external_id, batch_id in world.events if batch_id is None}
 
 
-def holding(world: World, *archived: Arrival) -> Intake:
+def holding(world: World, *archived: Arrival) -> IntakePorts:
     """What a worker has where S3 lists some files as archived, and lets nobody read them."""
     intake, keys = world.intake(0), {file.key for file in archived}
 
@@ -206,7 +206,7 @@ def test_files_of_several_formats_share_no_batch(world: World) -> None:
     assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 6)
 
 
-def looking(world: World, read: ReadFile) -> Intake:
+def looking(world: World, read: ReadFile) -> IntakePorts:
     """An intake of a route that looks inside, and what it then sees."""
     world.table = table(**MARKED, lookInside=True)
     return replace(world.intake(0), checks=Checks(read, batch_bytes=10**11, unsplit_bytes=2**28))
@@ -560,7 +560,7 @@ def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
     """Between two looks of it, another one began."""
     begun(world)
     intake = world.intake(0)
-    real = intake.windows.windows
+    real = intake.windows.ledger
 
     class Late:
         def __getattr__(self, name: str) -> Any:
@@ -570,7 +570,7 @@ def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
             return None
 
     windows: Any = Late()
-    late = replace(intake, windows=replace(intake.windows, windows=windows))
+    late = replace(intake, windows=replace(intake.windows, ledger=windows))
     with pytest.raises(LeaseLost, match="another worker just started"):
         take(MARKER, late)
     assert held(world) == {"part-0.json", "part-1.json"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Skipped
 from aep_intake.model import records
 from aep_intake.model.errors import BadRows, ObjectGone
@@ -31,7 +31,7 @@ def file(version: str = "v1", sequencer: str = "0001") -> Arrival:
     return Arrival("landing", "in/a.json", version, "e", sequencer, len(PACKED), START)
 
 
-def intake(world: World, content: bytes | None, **written: Any) -> Intake:
+def intake(world: World, content: bytes | None, **written: Any) -> IntakePorts:
     """An intake of one route, and what S3 has of each object: None where it is gone."""
     route = {"name": "r", "match": "in/*", "datasetId": LOYALTY} | written
     world.table = parse(json.dumps({"routes": [route]}), "v1")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.redrive import FILES_AT_ONCE, redrive, retry_parked
 from aep_intake.arrivals.results import HandedOn, Joined
 from aep_intake.arrivals.take_in import take_in
@@ -100,7 +100,7 @@ def windowed(world: Delivering, number: int, end: str = "failed", **written: Any
     return part
 
 
-def without_data(world: World, *external_ids: str) -> Intake:
+def without_data(world: World, *external_ids: str) -> IntakePorts:
     """What a worker has when the batches of these orders failed."""
     intake = world.intake(0)
     versions = replace(intake.versions, ended_without_data=external_ids.__contains__)
@@ -343,7 +343,7 @@ def rejected(world: Delivering) -> None:
     world.table = table()
 
 
-def taken_again(world: Delivering, intake: Intake | None = None) -> Any:
+def taken_again(world: Delivering, intake: IntakePorts | None = None) -> Any:
     again = frozenset({A.external_id})
     [result] = take_in({A.external_id: A}, intake or world.intake(0), map, again).values()
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
@@ -64,7 +64,7 @@ def batches(world: World) -> int:
     return len(world.simulator.batches())
 
 
-def without_data(world: World, *external_ids: str) -> Intake:
+def without_data(world: World, *external_ids: str) -> IntakePorts:
     """What a worker has when the batches of these orders failed."""
     intake = world.intake(0)
     versions = replace(intake.versions, ended_without_data=external_ids.__contains__)
@@ -268,9 +268,9 @@ def test_a_copy_waits_until_it_is_told_that_its_original_is_refused(world: World
         raise NotAnnounced("the bus is down")
 
     intake = world.intake(0)
-    ports = replace(intake.ports, announcer=SimpleNamespace(rejected=down))
+    ports = replace(intake.creating, announcer=SimpleNamespace(rejected=down))
     with pytest.raises(NotAnnounced):
-        take(A, replace(intake, ports=ports))
+        take(A, replace(intake, creating=ports))
     with pytest.raises(NotYet, match="is refused just now, and lets it go"):
         take(copy, world.intake(0))
     world.clock.advance(20_000)

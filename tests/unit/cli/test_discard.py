@@ -103,7 +103,7 @@ def test_an_order_whose_batch_failed(world: Delivering) -> None:
     intake = without_data(world, failed)
     assert retry_parked(failed, intake).kind is OutcomeKind.DUPLICATE
     with pytest.raises(NotEnded, match="discarded: by arn:me"):
-        create.start_next_attempt(failed, intake.ports)
+        create.start_next_attempt(failed, intake.creating)
     assert take(A, intake).kind is OutcomeKind.DUPLICATE
     assert len(world.simulator.batches()) == 1
     marks(world, said=None).mark(parked)

@@ -117,7 +117,7 @@ def test_a_file_is_not_lost_if_nobody_can_be_sent_it_again(world: World) -> None
     world.pause(ROUTE)
     arrive(world, ONE)
     world.resume()
-    ports = world.intake(0).ports
+    ports = world.intake(0).creating
 
     def refuses(_: Arrival) -> None:
         raise StorageUnavailable("the queue did not answer")
@@ -221,7 +221,7 @@ def test_what_is_refused_after_a_pause_is_parked_though_its_message_was_done(wor
     world.clock.advance(MINUTE)
     intake = world.intake(0)
     with pytest.raises(NotYet, match="too little time"):
-        take(ONE, replace(intake, ports=replace(intake.ports, post_ms=60 * MINUTE)))
+        take(ONE, replace(intake, creating=replace(intake.creating, post_ms=60 * MINUTE)))
     world.simulator.faults.add(Fault("status", operation="create", status=400))
     world.rest()
     assert world.ledger.claimant(ONE) is None
@@ -254,7 +254,7 @@ def test_a_pause_that_comes_while_an_order_waits_for_its_turn_keeps_it_back(worl
         world.clock.advance(4 * SECOND)
         world.pause(ROUTE)
 
-    result = take(ONE, replace(intake, ports=replace(intake.ports, pace=pace)))
+    result = take(ONE, replace(intake, creating=replace(intake.creating, pace=pace)))
     assert isinstance(result, Outcome)
     assert (result.kind, batches(world)) == (OutcomeKind.PAUSED, 0)
 
@@ -295,7 +295,7 @@ def test_what_is_paused_is_kept_for_longer_than_the_ledger_remembers(world: Worl
     world.rest()
     [(renewed, end)] = world.ledger.renewed.items()
     assert renewed == ONE.external_id
-    assert world.clock() < end < world.intake(0).ports.lease().until - SKEW_MS
+    assert world.clock() < end < world.intake(0).creating.lease().until - SKEW_MS
     record = world.ledger.records[ONE.external_id]
     assert (record.paused, record.due) == (ROUTE, world.clock())
 
@@ -318,7 +318,7 @@ def test_another_attempt_waits_as_well(world: World) -> None:
     world.simulator.set_status(batch.id, "failed")
     world.pause(ROUTE)
     world.clock.advance(5 * MINUTE)
-    outcome = start_next_attempt(ONE.external_id, world.intake(0).ports)
+    outcome = start_next_attempt(ONE.external_id, world.intake(0).creating)
     assert outcome.kind is OutcomeKind.PAUSED
     assert outcome.record.order.external_id == f"{ONE.external_id}.2"
     assert batches(world) == 1
@@ -334,7 +334,7 @@ def test_a_request_is_told_who_paused_and_since(world: World) -> None:
         "callers-own", LOYALTY, {"inputFormat": {"format": "json"}}, (), None, None, "f"
     )
     intake = world.intake(0)
-    ports = replace(intake.ports, ledger=world.ledger)
+    ports = replace(intake.creating, ledger=world.ledger)
 
     def ask() -> Outcome:
         look_at: Callable[..., tuple[()]] = lambda *_: ()  # noqa: E731
@@ -357,14 +357,14 @@ def test_a_request_is_told_who_paused_and_since(world: World) -> None:
 
 def test_a_request_that_was_begun_before_the_pause_is_told_too(world: World) -> None:
     world.simulator.faults.add(Fault("gateway", code="429001"))
-    ports = world.intake(0).ports
+    ports = world.intake(0).creating
     with pytest.raises(Exception, match="429001"):
         create_batch(asked(world), ports)
     world.pause(f"dataset#{LOYALTY}")
     world.clock.advance(15 * MINUTE)
-    outcome = create_batch(asked(world), world.intake(0).ports)
+    outcome = create_batch(asked(world), world.intake(0).creating)
     with pytest.raises(Paused, match="is paused since"):
-        requests.with_batch(outcome, world.intake(0).ports)
+        requests.with_batch(outcome, world.intake(0).creating)
 
 
 def test_a_marker_is_taken_and_no_file_is_told_that_it_is_missing(world: World) -> None:

@@ -140,7 +140,7 @@ def test_where_aep_refuses_the_next_attempt_of_a_request_it_is_parked(world: Del
     target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
     order = Order("mine", target, {"inputFormat": {"format": "json"}}, files, "request")
     order = replace(order, demands=Demands())
-    create.create_batch(order, world.intake(0).ports)
+    create.create_batch(order, world.intake(0).creating)
     delivered(world, "mine")
     assert world.ledger.files(world.ledger.records["mine.2"].order) == files[:1]
     world.simulator.faults.add(Fault("status", "create", status=400))

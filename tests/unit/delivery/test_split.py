@@ -233,7 +233,7 @@ def test_what_was_split_has_no_other_attempt(world: Delivering) -> None:
         name = record.order.external_id
         assert retry_parked(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
         with pytest.raises(NotEnded):
-            create.start_next_attempt(name, world.intake(0).ports)
+            create.start_next_attempt(name, world.intake(0).creating)
     assert len(world.simulator.batches()) == made
 
 
@@ -261,7 +261,7 @@ def test_files_of_a_request_are_split_as_well(world: Delivering) -> None:
     options = {"inputFormat": {"format": "json"}}
     order = Order("caller-1", target, options, files, "request", split_batches=12)
     blame(world, 2)
-    create.create_batch(order, world.intake(0).ports)
+    create.create_batch(order, world.intake(0).creating)
     all_delivered(world, "caller-1")
     assert loaded(world) == names([0, 1, 3])
     assert {world.ledger.claimant(file) for file in files if file != files[2]} == {"caller-1"}

@@ -264,7 +264,7 @@ def requested(world: Delivering, *, starts: bool = True) -> str:
     intake = world.intake(0)
     target = intake.targets.target(dataset_id=LOYALTY)
     json_lines = {"inputFormat": {"format": "json"}}
-    create.create_batch(Order("mine", target, json_lines, trigger="request"), intake.ports)
+    create.create_batch(Order("mine", target, json_lines, trigger="request"), intake.creating)
     if starts:
         steps.start("mine", batch_id(world, "mine"), ports(world))
     return "mine"
@@ -277,7 +277,7 @@ def test_what_is_said_of_an_object_of_a_request_names_no_route(world: Delivering
     target = world.intake(0).targets.target(dataset_id=LOYALTY)
     as_csv = {"inputFormat": {"format": "csv"}}
     order = Order("mine", target, as_csv, (file,), trigger="request")
-    create.create_batch(order, world.intake(0).ports)
+    create.create_batch(order, world.intake(0).creating)
     steps.start("mine", batch_id(world, "mine"), ports(world))
     uploaded(world)
     [mark] = world.deliveries.marks("mine").values()
@@ -412,10 +412,10 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
 
     at = ports(world)
     bus: Any = Told(created=tell)
-    eager = replace(intake.ports, announcer=bus)
+    eager = replace(intake.creating, announcer=bus)
     file = arrival(ROWS)
     world.put(file, ROWS)
-    take(file, replace(intake, ports=eager))
+    take(file, replace(intake, creating=eager))
     [error] = early
     assert isinstance(error, NotYet)
     assert error.retry_after == 1
@@ -432,7 +432,7 @@ def test_what_was_announced_while_nothing_was_delivered_never_is(world: Deliveri
     """Whatever is switched on later: somebody else fills it."""
     intake, file = world.intake(0), arrival(ROWS)
     world.put(file, ROWS)
-    take(file, replace(intake, ports=replace(intake.ports, delivers=False)))
+    take(file, replace(intake, creating=replace(intake.creating, delivers=False)))
     assert world.ledger.records[file.external_id].delivers is False
     assert world.ledger.due(due.DueKind.DELIVERIES, 10**15, 10) == []
     steps.start(file.external_id, batch_id(world, file.external_id), ports(world))
@@ -459,10 +459,10 @@ def test_a_worker_that_dies_before_the_record_leaves_it_to_the_next(world: Deliv
     """Who comes next announces it again, and records the delivery then."""
     intake, file = world.intake(0), arrival(ROWS)
     world.put(file, ROWS)
-    ledger = intake.ports.ledger
-    deaf: Any = replace(intake.ports, ledger=Dying(ledger))
+    ledger = intake.creating.ledger
+    deaf: Any = replace(intake.creating, ledger=Dying(ledger))
     with pytest.raises(LedgerUnavailable):
-        take(file, replace(intake, ports=deaf, ledger=deaf.ledger))
+        take(file, replace(intake, creating=deaf, ledger=deaf.ledger))
     assert world.ledger.handed_over == {}
     world.clock.advance(2 * MINUTE)
     go_on(due.DueKind.ORDERS, file.external_id, world.intake(0))
@@ -2301,9 +2301,9 @@ def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> 
     file = arrival(ROWS)
     world.put(file, ROWS)
     intake = world.intake(0)
-    deaf: Any = replace(intake.ports, ledger=Dying(intake.ports.ledger))
+    deaf: Any = replace(intake.creating, ledger=Dying(intake.creating.ledger))
     with pytest.raises(LedgerUnavailable):
-        take(file, replace(intake, ports=deaf, ledger=deaf.ledger))
+        take(file, replace(intake, creating=deaf, ledger=deaf.ledger))
     record = world.ledger.records[file.external_id]
     assert (record.state, record.due is not None) == (State.CREATED, True)
     world.contents.clear()
@@ -2505,7 +2505,7 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
     for name in (external_id, f"{external_id}.2"):
         assert retry_parked(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
         with pytest.raises(NotEnded):
-            create.start_next_attempt(name, world.intake(0).ports)
+            create.start_next_attempt(name, world.intake(0).creating)
     assert len(world.simulator.batches()) == 2
 
 
@@ -2561,7 +2561,7 @@ def test_as_long_as_it_may_hold_data_it_gets_none(world: Delivering, status: str
     external_id = ended_as(world, status)
     asks: list[Callable[[], object]] = [
         lambda: retry_parked(external_id, world.intake(0)),
-        lambda: create.start_next_attempt(external_id, world.intake(0).ports),
+        lambda: create.start_next_attempt(external_id, world.intake(0).creating),
     ]
     for ask in asks:
         with pytest.raises(NotEnded, match=f"is {status}: another attempt could double") as caught:
@@ -2575,7 +2575,7 @@ def test_what_holds_data_is_done(world: Delivering, status: str) -> None:
     external_id = ended_as(world, status)
     assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
     with pytest.raises(NotEnded):
-        create.start_next_attempt(external_id, world.intake(0).ports)
+        create.start_next_attempt(external_id, world.intake(0).creating)
 
 
 def test_what_compaction_serves_on_is_done(world: Delivering) -> None:
@@ -2617,7 +2617,7 @@ def test_two_who_ask_at_once_get_one(world: Delivering) -> None:
     external_id = ended_as(world, "failed")
     intake = world.intake(0)
     others: list[Outcome] = []
-    platform: Any = intake.ports.platform
+    platform: Any = intake.creating.platform
     asking = platform.batch
 
     def slowly(target: Target, batch_id: str) -> Batch | None:
@@ -2635,7 +2635,7 @@ def test_two_who_ask_at_once_get_one(world: Delivering) -> None:
 def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Delivering) -> None:
     external_id = ended_as(world, "failed")
     intake = world.intake(0)
-    platform: Any = intake.ports.platform
+    platform: Any = intake.creating.platform
     platform.create = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         retry_parked(external_id, intake)
@@ -2656,7 +2656,7 @@ def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Deliveri
 def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Delivering) -> None:
     external_id = ended_as(world, "failed")
     intake = world.intake(0)
-    announcer: Any = intake.ports.announcer
+    announcer: Any = intake.creating.announcer
     announcer.created = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         retry_parked(external_id, intake)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import boto3
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Joined
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
@@ -120,7 +120,7 @@ class Played:
     at: int = START
 
     @property
-    def intake(self) -> Intake:
+    def intake(self) -> IntakePorts:
         nothing: Any = Nothing()
         told: Any = self.told
         ports = OrderPorts(
@@ -134,8 +134,8 @@ class Played:
             post_ms=60_000,
             settle_ms=120_000,
         )
-        return Intake(
-            ports=ports,
+        return IntakePorts(
+            creating=ports,
             windows=windows.WindowPorts(
                 self.ledger.windows,
                 self.ledger,

@@ -137,7 +137,7 @@ def test_one_that_never_is_quiet_ends_after_a_day(world: World) -> None:
 
 def test_of_two_that_open_a_folder_s_window_one_does(world: World) -> None:
     intake = world.intake(0)
-    newest_of = intake.windows.windows.newest_of
+    newest_of = intake.windows.ledger.newest_of
 
     def late(folder: str) -> str | None:
         found = newest_of(folder)
@@ -145,7 +145,7 @@ def test_of_two_that_open_a_folder_s_window_one_does(world: World) -> None:
             come(world, file("faster"))
         return found
 
-    intake.windows.windows.newest_of = late  # type: ignore[method-assign]
+    intake.windows.ledger.newest_of = late  # type: ignore[method-assign]
     take(file("a"), intake)
     [window] = windows(world)
     assert held(world, window) == {"a", "faster"}

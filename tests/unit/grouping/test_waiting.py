@@ -188,7 +188,7 @@ def test_who_finds_a_marker_s_window_sealed_ends_what_is_parked(world: World) ->
     intake = world.intake(0)
     window: Any = SimpleNamespace(stage=WindowStage.FINISHED, due=None)
     windows: Any = SimpleNamespace(get=lambda _: window)
-    take(MARKER, replace(intake, windows=replace(intake.windows, windows=windows)))
+    take(MARKER, replace(intake, windows=replace(intake.windows, ledger=windows)))
     assert world.overdue == {parked}
 
 
@@ -385,7 +385,7 @@ def test_who_died_with_a_marker_keeps_its_files_for_some_minutes(world: World) -
     world.clock.advance(OVER - START)
     tick(world)
     intake = world.intake(0)
-    waiting_files.hold(MARKER, Hold(intake.ports.lease().until), intake.waiting)
+    waiting_files.hold(MARKER, Hold(intake.creating.lease().until), intake.waiting)
     with pytest.raises(NotYet):
         told(world)
     world.clock.advance(5 * MINUTE)

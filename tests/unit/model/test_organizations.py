@@ -254,7 +254,7 @@ def test_a_worker_goes_by_what_is_in_force_when_it_is_invoked(
     after = worker.intake(context)
     assert (before.windows.limits.files, after.windows.limits.files) == (Limits().batch_files, 10)
     assert (after.checks.batch_bytes, after.checks.unsplit_bytes) == (10**9, 5 * 10**6)
-    assert after.ports.settle_ms - before.ports.settle_ms == 480_000
+    assert after.creating.settle_ms - before.creating.settle_ms == 480_000
     assert worker._per_minute(EMEA) == Limits().batches_per_minute
     own = replace(own, limits=replace(own.limits, batches_per_minute=1))
     in_force.append(Organizations((own, Organization(EMEA))))

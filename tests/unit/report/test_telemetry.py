@@ -499,12 +499,12 @@ class Kept:
 
 @dataclass
 class Routing:
-    """What on_arrival takes of an Intake when nothing that it does succeeds."""
+    """What on_arrival takes of `IntakePorts` when nothing that it does succeeds."""
 
     hand_on: Any = None
     waiting: Any = None
     announcer: Any = None
-    ports: Any = field(
+    creating: Any = field(
         default_factory=lambda: SimpleNamespace(lease=lambda: SimpleNamespace(until=0))
     )
     ledger: Any = field(default_factory=Mock)

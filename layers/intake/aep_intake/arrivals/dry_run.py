@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from aep_intake.arrivals.envelopes import Received
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Known, Skipped
 from aep_intake.arrivals.take_in import take_in
@@ -84,9 +84,9 @@ def _nothing(*_: object) -> None:
     pass
 
 
-def reading(intake: Intake) -> Intake:
+def reading(intake: IntakePorts) -> IntakePorts:
     """The same, which writes nothing and sends nothing."""
-    real, windows = intake.ledger, intake.windows.windows
+    real, windows = intake.ledger, intake.windows.ledger
 
     def free(files: Iterable[Arrival]) -> None:
         owners = {file: owner for file in files if (owner := real.claimant(file)) is not None}
@@ -120,14 +120,14 @@ def reading(intake: Intake) -> Intake:
         begin=joined,
     )
     folders: Any = _Reading(intake.waiting.folders, "waits", hold=_nothing, remember=_nothing)
-    platform: Any = _Reading(intake.ports.platform, "batch")
+    platform: Any = _Reading(intake.creating.platform, "batch")
     silent: Any = _Silent()
-    orders = replace(intake.ports, ledger=ledger, platform=platform, announcer=silent)
+    creating = replace(intake.creating, ledger=ledger, platform=platform, announcer=silent)
     waiting = replace(intake.waiting, ledger=ledger, folders=folders, announcer=silent)
     return replace(
         intake,
-        ports=replace(orders, pace=_nothing, park=_nothing),
-        windows=replace(intake.windows, windows=looked, orders=ledger, enqueue=_nothing),
+        creating=replace(creating, pace=_nothing, park=_nothing),
+        windows=replace(intake.windows, ledger=looked, orders=ledger, enqueue=_nothing),
         waiting=replace(waiting, send=_nothing, take_in=_nothing),
         ledger=ledger,
         announcer=silent,
@@ -137,7 +137,7 @@ def reading(intake: Intake) -> Intake:
 
 def would_become(
     contents: Sequence[Received],
-    intake: Intake,
+    intake: IntakePorts,
     side_by_side: SideBySide,
     *,
     even_if_overtaken: bool,
@@ -167,10 +167,10 @@ def would_become(
     return told
 
 
-def _told(result: object, intake: Intake) -> dict[str, Any]:
+def _told(result: object, intake: IntakePorts) -> dict[str, Any]:
     match result:
         case Would(order=order):
-            paused = order is not None and pause_of(order, intake.ports.pauses()) is not None
+            paused = order is not None and pause_of(order, intake.creating.pauses()) is not None
             told = {"becomes": "paused" if paused else result.becomes} | _about(order)
         case IntakeError():
             becomes = "parked" if isinstance(result, Rejected) else "retried"

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import batched, islice
 from typing import Any
 
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.resolve import Marker, order_of, too_old
 from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
 from aep_intake.create import lineage
@@ -30,27 +30,27 @@ from aep_intake.routing.checks import of_batch
 from aep_intake.routing.table import OnNewVersion
 
 
-def too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
+def too_late(arrival: Arrival, order: Order, intake: IntakePorts) -> Skipped:
     """Note that a newer version was ordered before, or that the route wants the first one only."""
     why = "not-the-first" if order.line and order.line.first_only else "not-the-newest"
     intake.ledger.note(arrival, why, order.route or "")
     return Skipped(why)
 
 
-def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+def gather(marker: Marker, intake: IntakePorts, side_by_side: SideBySide) -> Result:
     """Let the files of a marker's folder join a window of their own, and share batches.
 
     Raises Rejected (announced) or TryAgain; the next worker continues.
     """
     window_id = marker_id(marker.arrival)
-    window = intake.windows.windows.get(window_id)
+    window = intake.windows.ledger.get(window_id)
     if window is None:
         return _start(marker, intake, side_by_side)
     if window.stage is WindowStage.OPEN:
         files = _Folder(marker, intake, side_by_side, window.reached)
         try:
             options = files.options_like(window.order.options)
-            filling.take_over(window, intake.ports.lease().until, options, intake.windows)
+            filling.take_over(window, intake.creating.lease().until, options, intake.windows)
             filling.fill(window, marker.arrival, files, intake.windows)
         except Rejected as rejected:  # half of a folder gets no batch
             reject_arrival(marker.arrival, rejected, intake)
@@ -61,7 +61,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     return Known(window_id)
 
 
-def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+def _start(marker: Marker, intake: IntakePorts, side_by_side: SideBySide) -> Result:
     arrival, match = marker.arrival, marker.match
     owner = intake.ledger.claimant(arrival)
     if owner == marker_id(arrival):
@@ -72,8 +72,8 @@ def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     try:
         options = folder.whole()
         pattern = order_of(arrival, options, match, intake)
-        window = Window.of(arrival, pattern, intake.ports.now())
-        window = replace(window, until=intake.ports.lease().until)
+        window = Window.of(arrival, pattern, intake.creating.now())
+        window = replace(window, until=intake.creating.lease().until)
         first = replace(window.order, external_id=window.part_id(0))
         placed = lineage.placed(first, intake.ledger)
         if placed is None:
@@ -114,7 +114,7 @@ class _Folder:
     """
 
     def __init__(
-        self, marker: Marker, intake: Intake, side_by_side: SideBySide, after: str = ""
+        self, marker: Marker, intake: IntakePorts, side_by_side: SideBySide, after: str = ""
     ) -> None:
         self._marker, self._intake, self._side_by_side = marker, intake, side_by_side
         self._after = after
@@ -206,7 +206,7 @@ class _Folder:
 
     def _goes_up(self, options: Mapping[str, Any]) -> Any:
         """The format of a batch of files with these options."""
-        delivers = self._intake.ports.delivers
+        delivers = self._intake.creating.delivers
         found = options["inputFormat"]
         return of_batch(found, self._marker.match) if delivers else found
 
@@ -281,18 +281,18 @@ def _archived(file: Arrival, marker: Arrival) -> ObjectArchived:
 
 
 def _reject_all(
-    files: Mapping[Arrival, Rejected], intake: Intake, side_by_side: SideBySide
+    files: Mapping[Arrival, Rejected], intake: IntakePorts, side_by_side: SideBySide
 ) -> None:
     list(side_by_side(lambda file: reject_arrival(file, files[file], intake), files))
 
 
-def reject_arrival(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
+def reject_arrival(arrival: Arrival, rejected: Rejected, intake: IntakePorts) -> None:
     """Record and announce that an arrival is rejected before it has an order."""
     rejected.external_id = arrival.external_id
     table = intake.table()
     if found := table.find(arrival.bucket, arrival.key):
         rejected.route, rejected.routes_version = found[0].name, table.version
         rejected.owner = found[0].written.get("owner")
-    rejection = Rejection.of(rejected, intake.ports.now())
+    rejection = Rejection.of(rejected, intake.creating.now())
     intake.ledger.reject(arrival, rejection)
     intake.announcer.arrival_rejected(arrival.external_id, (arrival,), rejection)

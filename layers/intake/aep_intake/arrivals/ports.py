@@ -91,10 +91,10 @@ class VersionPorts:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class IntakePorts:
     """What taking in arrivals needs of the world."""
 
-    ports: OrderPorts
+    creating: OrderPorts
     windows: windows.WindowPorts
     waiting: WaitingPorts
     ledger: ArrivalLedger
@@ -119,7 +119,7 @@ class Intake:
 
         Raises LedgerUnavailable.
         """
-        now = self.ports.now()
+        now = self.creating.now()
         if time >= now - DAY_MS:  # as nearly everything: nobody need be asked
             return False
         return time < (self.remembered() if self.remembered else now - self.retention_ms)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import batched
 
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.resolve import order_of
 from aep_intake.arrivals.results import HandedOn
 from aep_intake.arrivals.versions import PAGE, check_not_overtaken
@@ -38,7 +38,7 @@ FILES_AT_ONCE = 500
 
 
 def redrive(
-    external_id: str, intake: Intake, side_by_side: SideBySide, wish: Wish
+    external_id: str, intake: IntakePorts, side_by_side: SideBySide, wish: Wish
 ) -> Outcome | HandedOn:
     """As `retry_parked`; but an order of many files is handed on to on_marker."""
     record = intake.ledger.get(external_id)
@@ -50,7 +50,7 @@ def redrive(
 
 
 def retry_parked(
-    external_id: str, intake: Intake, side_by_side: SideBySide = map, wish: Wish = AS_USUAL
+    external_id: str, intake: IntakePorts, side_by_side: SideBySide = map, wish: Wish = AS_USUAL
 ) -> Outcome:
     """Retry a parked order.
 
@@ -70,7 +70,7 @@ def retry_parked(
 
     try:
         return create.start_next_attempt(
-            external_id, intake.ports, accept_loaded=True, prepared=prepared
+            external_id, intake.creating, accept_loaded=True, prepared=prepared
         )
     except IntakeError as error:
         error.external_id, error.route = error.external_id or external_id, record.order.route
@@ -78,7 +78,7 @@ def retry_parked(
         raise
 
 
-def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
+def _rerouted(order: Order, files: Sequence[Arrival], intake: IntakePorts) -> Order:
     """The same order, with the same files, through the present routes. Raises Rejected or TryAgain.
 
     But an order keeps its place in a lineage, and that is in one dataset.
@@ -137,7 +137,7 @@ def _shared(file: Arrival, match: Match) -> Match:
 
 
 def _check_there(
-    files: Sequence[Arrival], intake: Intake, side_by_side: SideBySide, *, all_of_them: bool
+    files: Sequence[Arrival], intake: IntakePorts, side_by_side: SideBySide, *, all_of_them: bool
 ) -> None:
     """Whether a batch can be filled: a byte of each file is read, until enough are there.
 

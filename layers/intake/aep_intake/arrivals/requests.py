@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from aep_intake.create import create, ports
+from aep_intake.create import create
+from aep_intake.create.ports import OrderLedger, OrderPorts
 from aep_intake.model import records, strict_json
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -152,7 +153,7 @@ def place(event: Mapping[str, Any]) -> tuple[str, str]:
 
 def carry_out(
     request: BatchRequest,
-    ports: ports.OrderPorts,
+    ports: OrderPorts,
     targets: Targets,
     buckets: tuple[str, ...],
     look_at: LookAt,
@@ -176,7 +177,7 @@ def carry_out(
     return with_batch(create.create_batch(order, ports), ports)
 
 
-def with_batch(outcome: Outcome, ports: ports.OrderPorts) -> Outcome:
+def with_batch(outcome: Outcome, ports: OrderPorts) -> Outcome:
     """The outcome, if its order has a batch. Raises Paused or LedgerUnavailable."""
     if outcome.kind is OutcomeKind.PAUSED:
         order = outcome.record.order
@@ -185,7 +186,7 @@ def with_batch(outcome: Outcome, ports: ports.OrderPorts) -> Outcome:
     return outcome
 
 
-def _check_not_paused(order: Order, ports: ports.OrderPorts) -> None:
+def _check_not_paused(order: Order, ports: OrderPorts) -> None:
     pause = pause_of(order, ports.pauses())
     if pause is not None:
         raise Paused(str(pause), retry_after=PAUSED_S, external_id=order.external_id)
@@ -198,7 +199,7 @@ def _order(
     look_at: LookAt,
     *,
     current: Record | None,
-    ledger: ports.OrderLedger,
+    ledger: OrderLedger,
 ) -> Order:
     if len(request.objects) > ledger.files_max:
         raise MalformedRequest(f"objects: at most {ledger.files_max}, not {len(request.objects)}")

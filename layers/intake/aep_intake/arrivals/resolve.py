@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import unless_same_bytes
 from aep_intake.create import lineage
@@ -60,7 +60,7 @@ class Joining:
 type Fate = Order | Joining | Marker | WaitingFile | WaitingGroup | Skipped
 
 
-def resolve(arrival: Arrival, intake: Intake) -> Fate:
+def resolve(arrival: Arrival, intake: IntakePorts) -> Fate:
     """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
     if not arrival.aged and intake.forgotten(arrival.time):
         raise too_old(arrival)
@@ -79,7 +79,7 @@ def resolve(arrival: Arrival, intake: Intake) -> Fate:
         raise
 
 
-def _routed(arrival: Arrival, match: Match, table: RoutingTable, intake: Intake) -> Fate:
+def _routed(arrival: Arrival, match: Match, table: RoutingTable, intake: IntakePorts) -> Fate:
     copy_of = None
     if arrival.copied and not match.loads_same_bytes:
         copy = unless_same_bytes(arrival, intake)
@@ -101,25 +101,25 @@ def _routed(arrival: Arrival, match: Match, table: RoutingTable, intake: Intake)
     return _placed(placed, match, intake)
 
 
-def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:
+def _placed(arrival: Arrival, match: Match, intake: IntakePorts) -> Order | Joining:
     """The place of a file: an order of its own, or a window."""
     order = order_of(*_checked(arrival, match, intake), match, intake)
     if isinstance(match.batching, InWindow):
         window = match.batching
-        now = intake.ports.now()
+        now = intake.creating.now()
         opened = Window.at(order, window.length_ms, now, window.at, window.timezone)
         return Joining(opened, arrival)
     if isinstance(match.batching, InQuietWindow):
         quiet, folder = match.batching.quiet_ms, waiting_files.folder_of(arrival)
-        return Joining(Window.of_folder(order, folder, quiet, intake.ports.now()), arrival)
+        return Joining(Window.of_folder(order, folder, quiet, intake.creating.now()), arrival)
     return order
 
 
-def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | WaitingGroup:
+def _marker(marker: Marker, grace: int, intake: IntakePorts) -> Marker | WaitingGroup:
     """A marker, once its grace (milliseconds) is over by the ledger's clock."""
     arrival, route = marker.arrival, marker.match.route
-    early = grace and intake.ports.now() + SKEW_MS < arrival.time + grace
-    over = max(arrival.time + grace, intake.ports.lease().until)
+    early = grace and intake.creating.now() + SKEW_MS < arrival.time + grace
+    over = max(arrival.time + grace, intake.creating.lease().until)
     waiting_files.hold(arrival, Hold(over, grace), intake.waiting)
     if not early:
         return marker
@@ -127,26 +127,30 @@ def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | WaitingGroup
     return waiting_files.later(arrival, route, over)
 
 
-def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:
+def _ready(arrival: Arrival, file: str, match: Match, intake: IntakePorts) -> Skipped:
     """A ready file has its file taken in, and is not data itself."""
     intake.ledger.note(arrival, "ready", match.route)
     ready.take_in_waiting(arrival, file, intake.waiting)
     return Skipped("ready")
 
 
-def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | WaitingFile | Skipped:
+def _when_ready(
+    arrival: Arrival, match: Match, intake: IntakePorts
+) -> Arrival | WaitingFile | Skipped:
     """A file, once its ready file lets it through, if its route asks for one."""
     if match.ready is None:
         return arrival
     own, within = arrival.key.rpartition("/")[2], match.ready.within_ms
     names = " or ".join(ready_name(name, own) for name in match.ready.names)
-    until = waiting_files.deadline(intake.ports.now(), within, intake.ports.lease().until)
+    until = waiting_files.deadline(intake.creating.now(), within, intake.creating.lease().until)
     intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.waiting)
     return file or WaitingFile(arrival, match.route, within, match.ready.names, match.owner)
 
 
-def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, Mapping[str, Any]]:
+def _checked(
+    arrival: Arrival, match: Match, intake: IntakePorts
+) -> tuple[Arrival, Mapping[str, Any]]:
     """As `Checks.checked`. But a version that was overwritten is not looked at where versions have
     an order: that tells whether it is too late, which is no fault.
     """
@@ -160,17 +164,19 @@ def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, M
 
 
 def _wait(
-    arrival: Arrival, match: Match, batching: WaitsForMarker, intake: Intake
+    arrival: Arrival, match: Match, batching: WaitsForMarker, intake: IntakePorts
 ) -> WaitingFile | Skipped:
     if arrival.size == 0:  # of an empty partition
         return NOT_DATA
-    now, end = intake.ports.now(), intake.ports.lease().until
+    now, end = intake.creating.now(), intake.creating.lease().until
     until = waiting_files.deadline(now, batching.within_ms, end)
     intake.ledger.note_waiting(arrival, match.route, f"the marker {batching.marker}", until)
     return WaitingFile(arrival, match.route, batching.within_ms, owner=match.owner)
 
 
-def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake: Intake) -> Order:
+def order_of(
+    arrival: Arrival, options: Mapping[str, Any], match: Match, intake: IntakePorts
+) -> Order:
     """The order of one arrival. Raises Rejected or TryAgain."""
     if match.compiled_map == NOT_COMPILED:
         raise RoutesUnavailable(
@@ -189,7 +195,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         first_only = match.on_new_version is OnNewVersion.IGNORE
         folder = match.batching.folder if isinstance(match.batching, IsMarker) else None
         line = lineage.lineage_of(arrival, folder, target, first_only=first_only)
-    source_format = options.get("inputFormat") if intake.ports.delivers else None
+    source_format = options.get("inputFormat") if intake.creating.delivers else None
     if source_format is not None:
         options = {**options, "inputFormat": of_batch(source_format, match)}
     return Order(
@@ -206,7 +212,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         lookup=match.is_lookup(target.dataset_id),
         whole=match.whole,
         demands=match.demands,
-        split_batches=match.split_batches if intake.ports.delivers else 0,
+        split_batches=match.split_batches if intake.creating.delivers else 0,
         source_format=None if source_format == options.get("inputFormat") else source_format,
         compiled_map=match.compiled_map,
     )

@@ -12,7 +12,7 @@ no longer be resolved and has an order already, that order wins.
 from collections.abc import Mapping
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.resolve import NOT_DATA, Fate, Joining, Marker, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.arrivals.versions import check_not_overtaken
@@ -51,7 +51,7 @@ type _Task = _Creating | _Joining | WaitingGroup
 
 def take_in(
     arrivals: Mapping[str, Arrival],
-    intake: Intake,
+    intake: IntakePorts,
     side_by_side: SideBySide,
     redriven: frozenset[str] = frozenset(),
 ) -> dict[str, Result]:
@@ -81,7 +81,7 @@ def _turns(arrivals: Mapping[str, Arrival]) -> list[dict[str, Arrival]]:
 
 def _take_in(
     arrivals: Mapping[str, Arrival],
-    intake: Intake,
+    intake: IntakePorts,
     side_by_side: SideBySide,
     redriven: frozenset[str],
 ) -> dict[str, Result]:
@@ -107,7 +107,7 @@ def _released(
     arrivals: Mapping[str, Arrival],
     plans: Mapping[str, object],
     results: dict[str, Result],
-    intake: Intake,
+    intake: IntakePorts,
 ) -> dict[str, Result]:
     """The results, once what was parked for want of ready files that came now is so no longer.
 
@@ -129,7 +129,7 @@ def _noted(
     arrivals: Mapping[str, Arrival],
     plans: Mapping[str, object],
     results: dict[str, Result],
-    intake: Intake,
+    intake: IntakePorts,
 ) -> dict[str, Result]:
     """The results, once the ledger knows when files of each route came last.
 
@@ -143,7 +143,7 @@ def _noted(
     if not came:
         return results
     written = {route.name: route.written for route in intake.table().routes}
-    found, now = {}, intake.ports.now()
+    found, now = {}, intake.creating.now()
     for route, names in came.items():
         # A sender may name a time that is still to come, which no later file would pass.
         last = min(now, max(arrivals[name].time for name in names))
@@ -173,7 +173,7 @@ def _is_new(result: Result) -> bool:
     return isinstance(result, Joined | Waits)
 
 
-def _tasks(plans: Mapping[str, object], intake: Intake) -> list[_Task]:
+def _tasks(plans: Mapping[str, object], intake: IntakePorts) -> list[_Task]:
     """Tasks to be done side by side; arrivals of one window, or one group, share a task."""
     creating = [_Creating(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
     joining: dict[str, _Joining] = {}
@@ -184,12 +184,12 @@ def _tasks(plans: Mapping[str, object], intake: Intake) -> list[_Task]:
     waiting = [plan for plan in plans.values() if isinstance(plan, WaitingFile)]
     groups = [plan for plan in plans.values() if isinstance(plan, WaitingGroup)]
     if waiting:
-        now, end = intake.ports.now(), intake.ports.lease().until
+        now, end = intake.creating.now(), intake.creating.lease().until
         groups += waiting_files.groups(waiting, now, end)
     return [*creating, *joining.values(), *groups]
 
 
-def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
+def _carry_out(task: _Task, intake: IntakePorts) -> dict[str, Result]:
     match task:
         case _Creating(arrival_id, order):
             return {arrival_id: caught(_create_or_known, order, intake)}
@@ -199,14 +199,14 @@ def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
             return _wait(task, intake)
 
 
-def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+def _take_marker(marker: Marker, intake: IntakePorts, side_by_side: SideBySide) -> Result:
     if intake.hand_on is None:
         return gather(marker, intake, side_by_side)
     intake.hand_on(messages.of_arrival(marker.arrival))
     return HandedOn()
 
 
-def _plan(arrival: Arrival, intake: Intake, *, redriven: bool) -> Fate | Known:
+def _plan(arrival: Arrival, intake: IntakePorts, *, redriven: bool) -> Fate | Known:
     try:
         found = resolve(arrival, intake)
     except Rejected as rejected:
@@ -223,7 +223,7 @@ def _plan(arrival: Arrival, intake: Intake, *, redriven: bool) -> Fate | Known:
     return found
 
 
-def _check_not_overtaken(arrival: Arrival, found: Order | Joining, intake: Intake) -> None:
+def _check_not_overtaken(arrival: Arrival, found: Order | Joining, intake: IntakePorts) -> None:
     order = found.window.order if isinstance(found, Joining) else found
     owner = intake.ledger.claimant(arrival)
     known = None if owner is None else intake.ledger.get(owner)
@@ -237,12 +237,12 @@ def _check_not_overtaken(arrival: Arrival, found: Order | Joining, intake: Intak
         raise
 
 
-def _create_or_known(order: Order, intake: Intake) -> Result:
+def _create_or_known(order: Order, intake: IntakePorts) -> Result:
     placed = lineage.placed(order, intake.ledger)
     if placed is None:
         return too_late(order.files[0], order, intake)
     try:
-        return create.create_batch(placed, intake.ports)
+        return create.create_batch(placed, intake.creating)
     except AlreadyClaimed as conflict:
         file, owner = next(iter(conflict.claimed.items()))
         # A refused copy stands for this version, and another copy for that one.
@@ -261,7 +261,7 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
         raise LeaseLost(f"{owner} holds the file now", external_id=order.external_id) from None
 
 
-def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Result]:
+def _join(window: Window, files: list[Arrival], intake: IntakePorts) -> dict[str, Result]:
     register = windows.register if window.folder is None else quiet.register
     registered = caught(register, window, files, intake.windows)
     if isinstance(registered, Exception):
@@ -278,18 +278,18 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
     return results
 
 
-def _wait(group: WaitingGroup, intake: Intake) -> dict[str, Result]:
+def _wait(group: WaitingGroup, intake: IntakePorts) -> dict[str, Result]:
     failed = caught(intake.waiting.folders.wait, group)
     result = Waits(group.route) if failed is None else failed
     return {file.external_id: result for file in group.files}
 
 
-def _follow(owner: str, file: Arrival, intake: Intake) -> Result:
+def _follow(owner: str, file: Arrival, intake: IntakePorts) -> Result:
     found = _owner(owner, file, intake)
-    return create.create_batch(found, intake.ports) if isinstance(found, Order) else found
+    return create.create_batch(found, intake.creating) if isinstance(found, Order) else found
 
 
-def _owner(owner: str, file: Arrival, intake: Intake) -> Order | Known:
+def _owner(owner: str, file: Arrival, intake: IntakePorts) -> Order | Known:
     """The order or window that claims a file."""
     if owner.startswith(WINDOW_PREFIX):
         # The routes no longer call it a marker, but the files that joined its window count.

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import batched
 
-from aep_intake.arrivals.ports import Intake, VersionPorts
+from aep_intake.arrivals.ports import IntakePorts, VersionPorts
 from aep_intake.create.attempts import half_with, latest
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import NotYet, Overtaken
@@ -114,7 +114,7 @@ class LiveVersions:
         return batch is not None and (batch.holds_none or batch.reverted)
 
 
-def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
+def unless_same_bytes(copy: Arrival, intake: IntakePorts) -> Arrival | None:
     """A copy that is to be loaded; None if its bytes are loaded or under way.
 
     Then their owner claims the copy, too, so that the next marker of its folder does not take it.
@@ -138,7 +138,7 @@ def _unless_loaded(
     known: list[Seen],
     versions: list[CountedVersion],
     listed: list[Arrival],
-    intake: Intake,
+    intake: IntakePorts,
 ) -> Arrival | None:
     """The copy, or None, by what the ledger knows of its object, and S3 lists before it."""
     # What waits, or is tried again, is like what nobody knows yet.

@@ -37,7 +37,7 @@ def take_over(
         raise NotYet(
             "another worker has this marker", retry_after=wait / 1000, external_id=window.window_id
         )
-    return ports.windows.replace(window, window.worked_on(until, options))
+    return ports.ledger.replace(window, window.worked_on(until, options))
 
 
 def fill(
@@ -50,7 +50,7 @@ def fill(
     LineMoved, LeaseLost or LedgerUnavailable.
     """
     known: dict[str, str] = {}
-    current = ports.windows.get(window.window_id)
+    current = ports.ledger.get(window.window_id)
     if current is None and window.replaces:
         _check_one_for_one(window, marker, files, ports)
     if current is None or current.stage is WindowStage.OPEN:
@@ -77,7 +77,7 @@ def _check_one_for_one(
     line = window.order.line
     before = ports.orders.get(line.predecessor) if line and line.predecessor else None
     part = before and before.order.excerpt
-    replaced = ports.windows.get(part.window_id) if part else None
+    replaced = ports.ledger.get(part.window_id) if part else None
     if replaced is not None and len(replaced.parts) > 1:  # when the route said `ignore`
         raise NotReplaceable(
             f"the one before {marker.uri} is {len(replaced.parts)} batches, and one cannot take "
@@ -108,12 +108,12 @@ class _Filling:
             left = list(in_order(page))
             while left and self._current is None:
                 left = self._start(left)
-            together = self._ports.windows.transactions(left)
+            together = self._ports.ledger.transactions(left)
             if not all(self._ports.side_by_side(self._register, together)):
                 break  # another worker sealed it, after it had registered the whole folder
             if self._current is not None:
                 reached = self._current.joined_to(page[-1].key)
-                self._current = self._ports.windows.replace(self._current, reached)
+                self._current = self._ports.ledger.replace(self._current, reached)
         if self._current is None and self._conflict is not None:
             raise self._conflict
         return self._known
@@ -122,11 +122,11 @@ class _Filling:
         """End this worker's lease; if the ledger does not take that, the lease runs out."""
         if self._current is not None:
             with suppress(TryAgain):
-                self._ports.windows.replace(self._current, self._current.worked_on(None))
+                self._ports.ledger.replace(self._current, self._current.worked_on(None))
 
     def _start(self, left: list[Arrival]) -> list[Arrival]:
         """Open the window with the first files; those that have not joined yet."""
-        windows = self._ports.windows
+        windows = self._ports.ledger
         batch = next(windows.transactions(left, at_start=True))
         try:
             started = windows.start(self._window, self._marker, batch, self._free(batch))
@@ -151,7 +151,7 @@ class _Filling:
         left = files
         while left:
             try:
-                self._ports.windows.register(self._window, left, self._free(left))
+                self._ports.ledger.register(self._window, left, self._free(left))
             except WindowSealed:
                 return False
             except AlreadyClaimed as conflict:
@@ -168,7 +168,7 @@ class _Filling:
         ours = set()
         for file, owner in conflict.claimed.items():
             if owner not in self._is_replaced:
-                self._is_replaced[owner] = _replaced(owner, self._window, self._ports.windows)
+                self._is_replaced[owner] = _replaced(owner, self._window, self._ports.ledger)
             if self._is_replaced[owner]:
                 self._taken_over.add(file)
             elif owner == self._window.window_id:

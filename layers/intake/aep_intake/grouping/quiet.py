@@ -26,12 +26,12 @@ def register(
     newest, window = _newest(pattern, ports)
     while left:
         begins = window is None or window.stage is not WindowStage.OPEN
-        batch = next(ports.windows.transactions(left, at_start=begins))
+        batch = next(ports.ledger.transactions(left, at_start=begins))
         try:
             if window is None or begins:
                 window = _begun(pattern, newest, batch, ports)
             else:
-                ports.windows.register(window, batch, batch)
+                ports.ledger.register(window, batch, batch)
         except (WindowSealed, LineMoved):
             newest, window = _newest(pattern, ports)
         except AlreadyClaimed as conflict:
@@ -48,8 +48,8 @@ def register(
 
 def _newest(pattern: Window, ports: WindowPorts) -> tuple[str | None, Window | None]:
     """The newest window of a folder: its id, and itself, unless a restored ledger lost it."""
-    newest = ports.windows.newest_of(pattern.window_id)
-    return newest, None if newest is None else ports.windows.get(newest)
+    newest = ports.ledger.newest_of(pattern.window_id)
+    return newest, None if newest is None else ports.ledger.get(newest)
 
 
 def _begun(
@@ -59,7 +59,7 @@ def _begun(
     window = pattern
     for again in count():  # the same file has opened one before, which has let it go
         window = pattern.begun(files[0], again, ports.now())
-        if ports.windows.begin(window, newest, files):
+        if ports.ledger.begin(window, newest, files):
             break
     return window
 
@@ -72,8 +72,8 @@ def _prolong(window: Window, ports: WindowPorts) -> None:
         if now + current.length <= due or current.quiet_end(now) <= due:
             return
         try:
-            ports.windows.replace(current, current.prolonged(now))
+            ports.ledger.replace(current, current.prolonged(now))
         except LeaseLost:
-            current = ports.windows.get(window.window_id)
+            current = ports.ledger.get(window.window_id)
         else:
             return

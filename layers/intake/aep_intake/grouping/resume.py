@@ -1,7 +1,8 @@
 """Resumes orders, windows and folders that are due, from the step that the ledger records."""
 
 from aep_intake.clock.due import DueKind
-from aep_intake.create import create, ports
+from aep_intake.create import create
+from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import waiting_files, windows
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.progress import Outcome
@@ -12,7 +13,7 @@ from aep_intake.model.values import dataclass
 class ResumePorts:
     """The ports of each kind."""
 
-    orders: ports.OrderPorts
+    creating: OrderPorts
     windows: windows.WindowPorts
     folders: WaitingPorts
 
@@ -25,7 +26,7 @@ def resume(kind: DueKind, name: str, ports: ResumePorts) -> Outcome | None:
         case DueKind.FOLDERS:
             waiting_files.send_overdue(name, ports.folders)
         case DueKind.ORDERS:
-            return create.resume(name, ports.orders, ports.folders.take_in)
+            return create.resume(name, ports.creating, ports.folders.take_in)
         case DueKind.DELIVERIES:
             raise ValueError(f"deliveries are on_delivery's: {name}")
     return None

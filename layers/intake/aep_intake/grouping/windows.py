@@ -23,7 +23,7 @@ from math import ceil
 from tempfile import TemporaryFile
 from typing import IO, Any, Protocol
 
-from aep_intake.create import ports
+from aep_intake.create.ports import OrderLedger
 from aep_intake.grouping import lists
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -125,8 +125,8 @@ class WindowLedger(Protocol):
 class WindowPorts:
     """What windows need of the world."""
 
-    windows: WindowLedger
-    orders: ports.OrderLedger
+    ledger: WindowLedger
+    orders: OrderLedger
     enqueue: Callable[[list[str]], None]  # external ids of orders that are due
     now: Callable[[], int]  # epoch ms
     limits: BatchLimits
@@ -149,13 +149,13 @@ def register(
     joined: dict[str, Window] = {}
     known: dict[str, str] = {}
     left = list(files)
-    window = ports.windows.open(window)
+    window = ports.ledger.open(window)
     while left:
-        batch = next(ports.windows.transactions(left))
+        batch = next(ports.ledger.transactions(left))
         try:
-            ports.windows.register(window, batch, batch)
+            ports.ledger.register(window, batch, batch)
         except WindowSealed:
-            window = ports.windows.open(window.next())
+            window = ports.ledger.open(window.next())
         except AlreadyClaimed as conflict:
             known |= {file.external_id: owner for file, owner in conflict.claimed.items()}
             left = [file for file in left if file not in conflict.claimed]
@@ -170,19 +170,19 @@ def close(window_id: str, ports: WindowPorts) -> None:
 
     Raises LeaseLost (another worker does it) or LedgerUnavailable; the next worker continues.
     """
-    windows = ports.windows
-    window = windows.get(window_id)
+    ledger = ports.ledger
+    window = ledger.get(window_id)
     if window is None or window.due is None or ports.now() < window.due:
         return
     if window.stage is WindowStage.OPEN:
-        window = windows.replace(window, window.sealed(ports.now()))
+        window = ledger.replace(window, window.sealed(ports.now()))
     if window.stage is WindowStage.SEALED:
-        windows.freeze(window)
-        window = windows.replace(window, _planned(window, ports))
+        ledger.freeze(window)
+        window = ledger.replace(window, _planned(window, ports))
     orders = [window.part(excerpt, number) for number, excerpt in enumerate(window.parts)]
     for order in orders:
         ports.orders.open(Record.waiting(order, ports.now()))
-    windows.replace(window, window.finished())
+    ledger.replace(window, window.finished())
     ports.enqueue([order.external_id for order in orders])
 
 
@@ -203,7 +203,7 @@ def _planned(window: Window, ports: WindowPorts) -> Window:
         planned = window.planned(parts, window.list_key)
         lines.seek(0)
         # Another worker's plan may differ, because S3 told it other sizes.
-        return replace(planned, parts=ports.windows.keep(planned, lines).parts)
+        return replace(planned, parts=ports.ledger.keep(planned, lines).parts)
 
 
 def _listed(
@@ -214,10 +214,10 @@ def _listed(
     Of each object, the bytes that AEP gets, and those of its lines. `superseded` is told how many
     versions are.
     """
-    joined = lists.in_lines(ports.windows.joined(window.window_id))
+    joined = lists.in_lines(ports.ledger.joined(window.window_id))
     for page in batched(lists.versions(joined), PAGE, strict=False):
         old = [(file, seen.newest.version) for seen in page for file in seen.superseded]
-        list(ports.side_by_side(lambda o: ports.windows.supersede(window.window_id, *o), old))
+        list(ports.side_by_side(lambda o: ports.ledger.supersede(window.window_id, *o), old))
         superseded(len(old))
         lines.writelines(chain.from_iterable(seen.lines for seen in page))
         lengths = (sum(map(len, seen.lines)) for seen in page)
@@ -235,9 +235,9 @@ def sizes(files: Iterable[Arrival], ports: WindowPorts) -> Iterator[int]:
 
 def close_now(window_id: str, ports: WindowPorts) -> None:
     """Close a window before its time: seal and plan it, and open its parts. Raises as `close`."""
-    window = ports.windows.get(window_id)
+    window = ports.ledger.get(window_id)
     if window is not None and window.stage is WindowStage.OPEN:
-        ports.windows.replace(window, window.sealed(ports.now()))
+        ports.ledger.replace(window, window.sealed(ports.now()))
     close(window_id, ports)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from aep_intake.adapters.aws.s3 import Objects
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.wiring.group import Grouping
 from aep_intake.wiring.request import Requesting
 
@@ -24,10 +24,10 @@ class Arriving(Requesting, Grouping):
         client = self._s3
         return Objects(lambda: client)
 
-    def intake(self, context: LambdaContext) -> Intake:
+    def intake(self, context: LambdaContext) -> IntakePorts:
         """The ports of this invocation. Raises LimitsUnavailable."""
-        return Intake(
-            ports=self.create(context, self.pace.wait),
+        return IntakePorts(
+            creating=self.create(context, self.pace.wait),
             windows=self.window_ports,
             waiting=self.waiting_ports,
             ledger=self.ledger,

@@ -20,7 +20,7 @@ class Grouping(Creating):
         """The ports of windows, with the present limits. Raises LimitsUnavailable."""
         limits = self.limits
         return windows.WindowPorts(
-            windows=self.ledger.windows,
+            ledger=self.ledger.windows,
             orders=self.ledger,
             enqueue=lambda ids: self.queues.enqueue(
                 self.settings.due_queue_url, due.DueKind.ORDERS, ids
