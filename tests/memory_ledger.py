@@ -248,9 +248,9 @@ class MemoryLedger:
             raise LeaseLost("another worker went on", external_id=external_id)
         if new.state is State.CREATED and old.state is State.OPEN:
             target, order = new.order.target, new.order
-            places = [target.place[:2]] if order.profile else []
-            for place in [*places, target.place] if order.lookup else places:
-                self.profile_batches[place] = self.profile_batches.get(place, 0) + 1
+            counted = [target.dataset[:2]] if order.profile else []
+            for each in [*counted, target.dataset] if order.lookup else counted:
+                self.profile_batches[each] = self.profile_batches.get(each, 0) + 1
         self.records[external_id] = new
         return new
 

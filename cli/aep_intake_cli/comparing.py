@@ -102,7 +102,7 @@ def prepare(
         connected=connected(stack, table),
         send=lambda files: queues.send_all(url, map(messages.of_arrival, files)),
         # A batch that the ledger does not know has no route.
-        places=lambda: [] if route else _places(stack, session),
+        sandboxes=lambda: [] if route else _sandboxes(stack, session),
         batches=platform.tagged,
         ledger_id=lambda: ledger.identity.get().ledger_id,
         delivers=stack.delivers,
@@ -145,7 +145,7 @@ def _is_of(route: str | None, file: Arrival, table: RoutingTable) -> bool:
         return False
 
 
-def _places(stack: Stack, session: boto3.Session) -> Iterator[Target]:
+def _sandboxes(stack: Stack, session: boto3.Session) -> Iterator[Target]:
     credentials, _ = adobe_clients(stack, session)
     for organization in organizations_of(stack, session.client("appconfig")).all:
         ims_org = credentials.ims_org(organization.credential)

@@ -251,7 +251,7 @@ class Comparing(Compared):
             wanted=lambda _: True,
             connected={"landing": START - DAY},
             send=self.send,
-            places=tuple,
+            sandboxes=tuple,
             batches=lambda *_: (),
             ledger_id=lambda: "the ledger",
             delivers=False,

@@ -974,13 +974,13 @@ def test_each_batch_of_a_lookup_dataset_is_counted_once(ledger: Contract) -> Non
     both = ledger.open(of_profile(lookup=True, target=record.order.target))
     ledger.replace(both, both.created(batch()))
     memory: Any = ledger
-    place = record.order.target.place
+    dataset = record.order.target.dataset
     if isinstance(ledger, DynamoLedger):
-        assert ledger.profile_batches.of_lookups(NOW)[place] == 2
+        assert ledger.profile_batches.of_lookups(NOW)[dataset] == 2
         assert ledger.profile_batches.of_lookups(0) == {}
         assert made(ledger, record) == {"prod": 1}
     else:
-        assert [memory.profile_batches[some] for some in (place, place[:2])] == [2, 1]
+        assert [memory.profile_batches[some] for some in (dataset, dataset[:2])] == [2, 1]
 
 
 def test_a_batch_that_profile_does_not_see_is_not_counted(ledger: Contract) -> None:

@@ -73,7 +73,7 @@ class World:
                 wanted=lambda file: "/no." not in file.key,
                 connected=self.connected,
                 send=self.sent.extend,
-                places=lambda: [replace(TARGET, dataset_id="")],
+                sandboxes=lambda: [replace(TARGET, dataset_id="")],
                 batches=self.made,
                 ledger_id=lambda: "the ledger",
                 delivers=True,

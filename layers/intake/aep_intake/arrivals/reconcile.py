@@ -215,7 +215,7 @@ class ReconcilePorts:
     wanted: Callable[[Arrival], bool]  # whether the routes take it, and the comparison is about it
     connected: Mapping[str, int]  # since when (epoch ms), by bucket
     send: Callable[[list[Arrival]], None]  # to the workers that take them in
-    places: Callable[[], Iterable[Target]]  # organizations and sandboxes; their dataset is empty
+    sandboxes: Callable[[], Iterable[Target]]  # of organizations; their dataset is empty
     # Batches with a tag like ours, by the times (epoch ms) they were made. Raises TryAgain.
     batches: Callable[[Target, int, int], Iterable[Batch]]
     ledger_id: Callable[[], str]
@@ -243,8 +243,8 @@ def reconcile(comparison: Comparison, ports: ReconcilePorts) -> Iterator[Compari
         end = min(comparison.batches_since + HOUR_MS, comparison.until)
         findings = [
             finding
-            for place in ports.places()
-            for batch in ports.batches(place, comparison.batches_since, end)
+            for sandbox in ports.sandboxes()
+            for batch in ports.batches(sandbox, comparison.batches_since, end)
             if (finding := judge.batch(batch)) is not None
         ]
         after = replace(comparison.then(findings=findings), batches_since=end)

@@ -183,7 +183,7 @@ def _overtaken(
     ours = next((one.file for one in versions if one.file.version == file.version), file)
     for held in _newest_first(one for one in versions if one.in_batch != file.version):
         by = live.by(held)
-        if by is None or by.target.place != target.place:
+        if by is None or by.target.dataset != target.dataset:
             continue
         newer = not _is_before(held.file, ours)
         if not newer and held.file.etag != file.etag:

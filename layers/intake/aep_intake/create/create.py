@@ -281,7 +281,7 @@ def _is_under_former_target(known: Order, wanted: Order, since: int, ports: Orde
     latest (epoch ms). Raises NotYet until Catalog has had the time to show it.
     """
     target = known.target
-    if target.place == wanted.target.place:
+    if target.dataset == wanted.target.dataset:
         return False
     if target.ims_org == wanted.target.ims_org:  # whose old credential may be gone
         target = replace(target, credential=wanted.target.credential)

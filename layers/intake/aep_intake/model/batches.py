@@ -20,8 +20,8 @@ class Target(Kept):
     dataset_id: str  # Catalog's
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """Where its data is, whatever credential leads there."""
+    def dataset(self) -> tuple[str, str, str]:
+        """The dataset where its data is, whatever credential leads there."""
         return self.ims_org, self.sandbox, self.dataset_id
 
 

@@ -42,7 +42,7 @@ class Reconciling(Requesting):
             wanted=lambda file: is_wanted(file, keys, table),
             connected=DynamoConnections(self.table).all(),
             send=self._send,
-            places=self._places,
+            sandboxes=self._sandboxes,
             batches=self.adobe.tagged,
             ledger_id=lambda: self.ledger.identity.get().ledger_id,
             delivers=self.settings.deliver_batches,
@@ -53,7 +53,7 @@ class Reconciling(Requesting):
     def _send(self, files: list[Arrival]) -> None:
         self.queues.send_all(self.settings.arrivals_queue_url, map(messages.of_arrival, files))
 
-    def _places(self) -> Iterator[Target]:
+    def _sandboxes(self) -> Iterator[Target]:
         for organization in self.organizations.current().all:
             ims_org = self.credentials.ims_org(organization.credential)
             for sandbox in organization.sandboxes:

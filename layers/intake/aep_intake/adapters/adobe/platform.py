@@ -159,7 +159,7 @@ class Adobe:
                 batches[batch_id] = batch
         return sorted(batches.values(), key=lambda batch: (batch.created, batch.id))
 
-    def tagged(self, place: Target, since: int, until: int) -> Iterator[Batch]:
+    def tagged(self, target: Target, since: int, until: int) -> Iterator[Batch]:
         """The batches of a sandbox with a tag like ours, made from `since` to `until` (epoch ms).
 
         The target's dataset does not matter. Raises TryAgain.
@@ -170,7 +170,7 @@ class Adobe:
             "createdBefore": str(until),
             "orderBy": "asc:created",
         }
-        for batch_id, raw in self._list("batches", query, place):
+        for batch_id, raw in self._list("batches", query, target):
             batch = _batch(batch_id, raw, created=since)
             if TAG in batch.tags:  # the filter is only there for speed
                 yield batch

@@ -114,18 +114,18 @@ class Schemas:
         version = re.search(r"version=(\d+)", str(dataset["schemaRef"].get("contentType")))
         return self.schema(target, schema_id, int(version[1]) if version else 1)
 
-    def lookup_datasets(self, place: Target) -> tuple[str, ...]:
+    def lookup_datasets(self, target: Target) -> tuple[str, ...]:
         """The ids of all lookup datasets of a sandbox. The target's own dataset does not matter."""
-        if place not in self._lookups:
+        if target not in self._lookups:
             query = {"orderby": "title"}  # without which there is no second page
             accept = "application/vnd.adobe.xed+json"
-            listed = self._listed(place, "/tenant/schemas", query, accept, "schemas")
+            listed = self._listed(target, "/tenant/schemas", query, accept, "schemas")
             lookups = {one.get("$id") for one in listed if _is_lookup(one)}
-            found = self._adobe.datasets(place.credential, place.ims_org, place.sandbox)
-            self._lookups[place] = tuple(
+            found = self._adobe.datasets(target.credential, target.ims_org, target.sandbox)
+            self._lookups[target] = tuple(
                 sorted(key for key, raw in found if _schema_id(raw) in lookups)
             )
-        return self._lookups[place]
+        return self._lookups[target]
 
     def schema(self, target: Target, schema_id: str, major: int = 1) -> RegisteredSchema:
         """The newest minor version of a schema, by its `$id`, in full form."""
