@@ -201,20 +201,20 @@ class MemoryLedger:
         external_id = record.order.external_id
         if external_id in self.records:
             return self.records[external_id]
-        line = None if record.order.excerpt else record.order.line
-        self.claim(record.order.claims, external_id, line)
-        self.move(line, external_id)
+        lineage = None if record.order.excerpt else record.order.lineage
+        self.claim(record.order.claims, external_id, lineage)
+        self.move(lineage, external_id)
         self.records[external_id] = record
         return record
 
     def head(self, subject: str) -> LineageHead | None:
         return self.heads.get(subject)
 
-    def move(self, line: Lineage | None, external_id: str) -> None:
-        if line is not None:
-            self.heads[line.subject] = LineageHead(external_id, line.position, line.time)
+    def move(self, lineage: Lineage | None, external_id: str) -> None:
+        if lineage is not None:
+            self.heads[lineage.subject] = LineageHead(external_id, lineage.position, lineage.time)
 
-    def claim(self, wanted: tuple[Claim, ...], owner: str, line: Lineage | None = None) -> None:
+    def claim(self, wanted: tuple[Claim, ...], owner: str, lineage: Lineage | None = None) -> None:
         others = [(c, self.claims.get((c.object_id, c.slot), ("", False))) for c in wanted]
         held = [(c, by) for c, (by, requested) in others if by and (c.exclusive or requested)]
         ours = {
@@ -227,9 +227,9 @@ class MemoryLedger:
             raise AlreadyClaimed("other orders hold files", claimed=claimed)
         if held:
             raise LeaseLost("a version with the same bytes came just now", external_id=owner)
-        if line is not None:
-            head = self.heads.get(line.subject)
-            if (head and head.external_id) != line.predecessor:
+        if lineage is not None:
+            head = self.heads.get(lineage.subject)
+            if (head and head.external_id) != lineage.predecessor:
                 raise LineMoved("another version came just now", external_id=owner)
         for claim in wanted:
             self.claims[claim.object_id, claim.slot] = (owner, claim.file.sequencer is None)
@@ -578,8 +578,8 @@ class MemoryWindows:
         if window.window_id in self.kept:
             return False
         wanted = tuple(claim for file in (marker, *free) for claim in claims(file))
-        self._ledger.claim(wanted, window.window_id, window.order.line)
-        self._ledger.move(window.order.line, window.part_id(0))
+        self._ledger.claim(wanted, window.window_id, window.order.lineage)
+        self._ledger.move(window.order.lineage, window.part_id(0))
         self.kept[window.window_id] = window
         self.lists[window.window_id] = [files]
         return True
@@ -645,10 +645,10 @@ class MemoryWindows:
             self.supersede(window.window_id, file, superseded_by)
 
     def put_back(self, window: Window) -> None:
-        line = window.order.line
-        head = line and self._ledger.heads.get(line.subject)
-        if line is not None and (head is None or head.position < line.position):
-            self._ledger.move(line, window.part_id(0))
+        lineage = window.order.lineage
+        head = lineage and self._ledger.heads.get(lineage.subject)
+        if lineage is not None and (head is None or head.position < lineage.position):
+            self._ledger.move(lineage, window.part_id(0))
         self.kept[window.window_id] = window
 
     def keep(self, window: Window, lines: Iterable[bytes]) -> Window:

@@ -820,37 +820,37 @@ def test_more_are_let_go_than_a_transaction_holds(ledger: Contract) -> None:
     assert {ledger.claimant(file) for file in files} == {None}
 
 
-def in_line(position: str, predecessor: str | None = None, subject: str = "") -> Lineage:
+def lineage(position: str, predecessor: str | None = None, subject: str = "") -> Lineage:
     return Lineage(subject or uuid.uuid4().hex, position, predecessor)
 
 
 def behind(record: Record, position: str) -> Record:
     """A new order that takes the place of an earlier one."""
-    before = record.order.line
+    before = record.order.lineage
     assert before is not None
-    return opened(arrival(), line=in_line(position, record.order.external_id, before.subject))
+    return opened(arrival(), lineage=lineage(position, record.order.external_id, before.subject))
 
 
 def newest(ledger: Contract, record: Record) -> LineageHead | None:
-    assert record.order.line is not None
-    return ledger.head(record.order.line.subject)
+    assert record.order.lineage is not None
+    return ledger.head(record.order.lineage.subject)
 
 
 def test_all_of_an_order_is_got_back(ledger: Contract) -> None:
     wanted = replace(
-        opened(arrival(), line=in_line("1"), profile=True).settled(Replaced("a", "b")),
+        opened(arrival(), lineage=lineage("1"), profile=True).settled(Replaced("a", "b")),
         replaced_by="another",
     )
-    assert wanted.order.line is not None
+    assert wanted.order.lineage is not None
     ledger.open(wanted)
     assert ledger.get(wanted.order.external_id) == wanted
     part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=WindowPart("window-1", 3, 9, 100))
-    waiting = ledger.open(Record.waiting(replace(part, line=in_line("1")), NOW))
+    waiting = ledger.open(Record.waiting(replace(part, lineage=lineage("1")), NOW))
     assert ledger.get(part.external_id) == waiting
 
 
 def test_each_order_of_a_line_is_behind_the_newest(ledger: Contract) -> None:
-    first = opened(arrival(), line=in_line("1"))
+    first = opened(arrival(), lineage=lineage("1"))
     assert newest(ledger, first) is None
     ledger.open(first)
     assert newest(ledger, first) == LineageHead(first.order.external_id, "1")
@@ -861,14 +861,14 @@ def test_each_order_of_a_line_is_behind_the_newest(ledger: Contract) -> None:
 
 
 def test_who_is_behind_another_than_the_newest_is_not_opened(ledger: Contract) -> None:
-    first = ledger.open(opened(arrival(), line=in_line("1")))
+    first = ledger.open(opened(arrival(), lineage=lineage("1")))
     second = ledger.open(behind(first, "2"))
-    assert first.order.line is not None
-    alone = replace(first.order.line, position="3")
+    assert first.order.lineage is not None
+    alone = replace(first.order.lineage, position="3")
     for late in (
         behind(first, "3"),
-        opened(arrival(), line=alone),
-        behind(opened(arrival(), line=alone), "4"),
+        opened(arrival(), lineage=alone),
+        behind(opened(arrival(), lineage=alone), "4"),
     ):
         with pytest.raises(LineMoved):
             ledger.open(late)
@@ -878,16 +878,16 @@ def test_who_is_behind_another_than_the_newest_is_not_opened(ledger: Contract) -
 
 
 def test_an_order_that_is_there_moves_nothing(ledger: Contract) -> None:
-    first = ledger.open(opened(arrival(), line=in_line("1")))
+    first = ledger.open(opened(arrival(), lineage=lineage("1")))
     second = ledger.open(behind(first, "2"))
-    assert ledger.open(opened(*first.order.files, line=first.order.line)) == first
+    assert ledger.open(opened(*first.order.files, lineage=first.order.lineage)) == first
     assert newest(ledger, first) == LineageHead(second.order.external_id, "2")
 
 
 def test_a_claimed_file_is_told_before_a_head_that_moved(ledger: Contract) -> None:
-    first = ledger.open(opened(arrival(), line=in_line("1")))
+    first = ledger.open(opened(arrival(), lineage=lineage("1")))
     other = ledger.open(opened(event := arrival()))
-    moved = opened(event, external_id="another", line=replace(in_line("2"), predecessor="nobody"))
+    moved = opened(event, external_id="another", lineage=lineage("2", "nobody"))
     with pytest.raises(AlreadyClaimed) as caught:
         ledger.open(moved)
     assert caught.value.claimed == {event: other.order.external_id}
@@ -900,14 +900,14 @@ def test_a_claimed_file_is_told_before_a_head_that_moved(ledger: Contract) -> No
 
 
 def test_a_part_is_in_the_place_that_its_window_took(ledger: Contract) -> None:
-    where = in_line("1")
+    where = lineage("1")
     part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=WindowPart("window-1", 0, 9, 100))
-    ledger.open(Record.waiting(replace(part, line=where), NOW))
+    ledger.open(Record.waiting(replace(part, lineage=where), NOW))
     assert ledger.head(where.subject) is None
 
 
 def test_one_of_many_at_once_is_the_newest(ledger: Contract) -> None:
-    first = ledger.open(opened(arrival(), line=in_line("1")))
+    first = ledger.open(opened(arrival(), lineage=lineage("1")))
     others = [behind(first, "2") for _ in range(8)]
 
     def race(record: Record) -> str | None:
@@ -1241,7 +1241,7 @@ def test_since_when_a_bucket_is_connected_is_kept_until_a_person_says_better(
 def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalStack) -> None:
     """However long that takes: or its data would never be replaced."""
     ledger = _disturbed(stack, lambda _: None)
-    record = ledger.open(opened(arrival(), line=in_line("1")))
+    record = ledger.open(opened(arrival(), lineage=lineage("1")))
     ended, following = record.followed(Lease("next", NOW + 9), NOW)
     following = ledger.open_next_attempt(ended, following)
     made = ledger.replace(following, following.created(batch()))
@@ -1252,11 +1252,11 @@ def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalSta
         ledger.replace(attempt, attempt.replaced("another"))
         assert _item(stack, attempt)["expires"] == {"N": str((NOW + 60 * DAY) // 1000)}
     # One that is not told yet is due, whoever takes its place.
-    due = ledger.open(opened(arrival(), line=in_line("1")))
+    due = ledger.open(opened(arrival(), lineage=lineage("1")))
     ledger.replace(due, due.replaced("another"))
     assert "expires" not in _item(stack, due)
-    assert record.order.line is not None
-    head = {"pk": {"S": f"head#{record.order.line.subject}"}, "sk": {"S": "head"}}
+    assert record.order.lineage is not None
+    head = {"pk": {"S": f"head#{record.order.lineage.subject}"}, "sk": {"S": "head"}}
     table = stack.outputs["LedgerTable"]
     found: Any = stack.aws.dynamodb.get_item(TableName=table, Key=head)
     assert found["Item"].keys() == {"pk", "sk", "external_id", "position", "time", "uri"}

@@ -98,7 +98,7 @@ def test_what_joined_is_read_back_in_order(ledger: Any, window: Window) -> None:
 def test_the_ledger_says_how_many_files_join_at_once(ledger: Any, window: Window) -> None:
     """All of them in their order, some with one claim each and some with two."""
     mark, some = marker(version_id=None), (*files(150), *files(100, version_id=None))
-    begun, rest = of(mark, line()), list(ledger.windows.transactions(some))
+    begun, rest = of(mark, lineage()), list(ledger.windows.transactions(some))
     first = next(ledger.windows.transactions(some, at_start=True))
     assert [file for each in rest for file in each] == list(some)
     assert first == some[: len(first)]
@@ -377,7 +377,7 @@ def marker(**changes: Any) -> Arrival:
     return replace(Arrival("landing", key, "m1", "e", "0070", 0, NOW), **changes)
 
 
-def line(position: str = "1", predecessor: str | None = None, **changes: Any) -> Lineage:
+def lineage(position: str = "1", predecessor: str | None = None, **changes: Any) -> Lineage:
     return replace(Lineage(uuid.uuid4().hex, position, predecessor), **changes)
 
 
@@ -406,12 +406,12 @@ def test_the_window_of_a_quiet_folder_begins_as_the_newest(ledger: Any) -> None:
 
 def of(mark: Arrival, where: Lineage | None = None) -> Window:
     """The window of a marker, in its place in line."""
-    return Window.of(mark, order(route="marked", line=where), NOW)
+    return Window.of(mark, order(route="marked", lineage=where), NOW)
 
 
 def behind(window: Window) -> Lineage:
-    """The place in line of who comes after a window."""
-    known = window.order.line
+    """The lineage of who comes after a window."""
+    known = window.order.lineage
     assert known is not None
     return replace(known, position=f"{known.position}1", predecessor=window.part_id(0))
 
@@ -424,8 +424,8 @@ def alone(ledger: Any, *held: Arrival) -> str:
 
 
 def subject(window: Window) -> str:
-    assert window.order.line is not None
-    return window.order.line.subject
+    assert window.order.lineage is not None
+    return window.order.lineage.subject
 
 
 def nothing_of(ledger: Any, window: Window, *free: Arrival) -> None:
@@ -433,13 +433,13 @@ def nothing_of(ledger: Any, window: Window, *free: Arrival) -> None:
     assert ledger.windows.get(window.window_id) is None
     assert ledger.windows.registered(window.window_id) == ()
     assert [file for file in free if ledger.claimant(file)] == []
-    if window.order.line is not None:
+    if window.order.lineage is not None:
         assert ledger.head(subject(window)) is None
 
 
 def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> None:
     mark, some = marker(time=NOW - 5), files(3)
-    window = of(mark, line())
+    window = of(mark, lineage())
     assert (window.start, window.length) == (mark.time, 0)
     assert ledger.windows.start(window, mark, some, some)
     assert ledger.windows.get(window.window_id) == window
@@ -455,10 +455,10 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
 
 def test_a_window_begins_once(ledger: Any) -> None:
     mark, some, others = marker(), files(2), files(2)
-    window = of(mark, line())
+    window = of(mark, lineage())
     assert ledger.windows.start(window, mark, some, some)
     assert not ledger.windows.start(window, mark, some, some)
-    again = window.behind(replace(window.order, line=behind(window)))
+    again = window.behind(replace(window.order, lineage=behind(window)))
     assert not ledger.windows.start(again, mark, others, others)
     assert ledger.windows.get(window.window_id) == window
     assert ledger.windows.registered(window.window_id) == some
@@ -469,7 +469,7 @@ def test_a_window_begins_once(ledger: Any) -> None:
 def test_a_marker_that_another_holds_begins_nothing(ledger: Any) -> None:
     mark, some = marker(), files(2)
     owner = alone(ledger, mark)
-    window = of(mark, line())
+    window = of(mark, lineage())
     with pytest.raises(AlreadyClaimed) as caught:
         ledger.windows.start(window, mark, some, some)
     assert caught.value.claimed == {mark: owner}
@@ -479,7 +479,7 @@ def test_a_marker_that_another_holds_begins_nothing(ledger: Any) -> None:
 def test_a_file_that_another_holds_lets_nothing_begin(ledger: Any) -> None:
     mark, some = marker(), files(3)
     owner = alone(ledger, some[1])
-    window = of(mark, line())
+    window = of(mark, lineage())
     with pytest.raises(AlreadyClaimed) as caught:
         ledger.windows.start(window, mark, some, some)
     assert caught.value.claimed == {some[1]: owner}
@@ -489,13 +489,13 @@ def test_a_file_that_another_holds_lets_nothing_begin(ledger: Any) -> None:
 @pytest.mark.parametrize("predecessor", [None, "somebody"])
 def test_a_head_that_moved_lets_nothing_begin(ledger: Any, predecessor: str | None) -> None:
     first, mark, some = marker(), marker(), files(2)
-    before = of(first, line())
+    before = of(first, lineage())
     ledger.windows.start(before, first, (), ())
     window = of(mark, replace(behind(before), predecessor=predecessor))
     with pytest.raises(LineMoved):
         ledger.windows.start(window, mark, some, some)
     assert ledger.head(subject(before)) == LineageHead(before.part_id(0), "1")
-    nothing_of(ledger, replace(window, order=replace(window.order, line=None)), mark, *some)
+    nothing_of(ledger, replace(window, order=replace(window.order, lineage=None)), mark, *some)
     after = of(mark, behind(before))
     assert ledger.windows.start(after, mark, some, some)
     assert ledger.head(subject(before)) == LineageHead(after.part_id(0), "11")
@@ -503,7 +503,7 @@ def test_a_head_that_moved_lets_nothing_begin(ledger: Any, predecessor: str | No
 
 def test_a_head_that_never_was_lets_nothing_begin_behind_it(ledger: Any) -> None:
     mark = marker()
-    window = of(mark, line(predecessor="somebody"))
+    window = of(mark, lineage(predecessor="somebody"))
     with pytest.raises(LineMoved):
         ledger.windows.start(window, mark, (), ())
     nothing_of(ledger, window, mark)
@@ -544,15 +544,15 @@ def gathered(ledger: Any, window: Window) -> list[tuple[Arrival, ...]]:
 
 def test_a_folder_of_more_files_than_go_into_two_transactions(ledger: Any) -> None:
     mark, some = marker(version_id=None), files(250)
-    window = of(mark, line(first_only=True))
+    window = of(mark, lineage(first_only=True))
     handed_out: list[str] = []
     its = replace(ports(ledger, files=100), enqueue=handed_out.extend)
     assert fill(window, mark, reversed(some), its) == {}
     assert gathered(ledger, window) == [some[:100], some[100:200], some[200:]]
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
     assert handed_out == [window.part_id(number) for number in range(3)]
-    lines = [ledger.get(part).order.line for part in handed_out]
-    assert lines == [window.order.line, None, None], "there is one head, and it is one order"
+    found = [ledger.get(part).order.lineage for part in handed_out]
+    assert found == [window.order.lineage, None, None], "there is one head, and it is one order"
 
 
 def test_what_another_holds_is_told_and_the_rest_gathered(ledger: Any) -> None:
@@ -567,7 +567,7 @@ def test_what_another_holds_is_told_and_the_rest_gathered(ledger: Any) -> None:
 def test_a_folder_that_others_hold_begins_nothing(ledger: Any) -> None:
     mark, some = marker(), files(3)
     owner = alone(ledger, *some)
-    window = of(mark, line())
+    window = of(mark, lineage())
     with pytest.raises(AlreadyClaimed) as caught:
         fill(window, mark, some, ports(ledger))
     assert set(caught.value.claimed.values()) == {owner}
@@ -647,7 +647,7 @@ def test_who_is_overtaken_by_the_seal_leaves_it_at_that(ledger: Any) -> None:
 
 def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -> None:
     first, mark, some, late = marker(), marker(), files(120), files(1)
-    before = of(first, line())
+    before = of(first, lineage())
     fill(before, first, some, ports(ledger))
     owner = alone(ledger, *late)
     after = of(mark, behind(before))
@@ -679,10 +679,10 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (line(), None),  # the route says `append` by now
-        (line(), line()),  # another folder, or dataset
-        (None, line()),  # the route said `append` before
-        (line(), "ignore"),
+        (lineage(), None),  # the route says `append` by now
+        (lineage(), lineage()),  # another folder, or dataset
+        (None, lineage()),  # the route said `append` before
+        (lineage(), "ignore"),
     ],
 )
 def test_nobody_else_s_files_are_taken_over(
@@ -702,21 +702,21 @@ def test_nobody_else_s_files_are_taken_over(
 def test_the_files_of_a_plain_window_are_not_taken_over(ledger: Any, window: Window) -> None:
     mark, some, more = marker(), files(2), files(1)
     register(window, some, ports(ledger))
-    after = of(mark, line())
+    after = of(mark, lineage())
     fill(after, mark, (*some, *more), ports(ledger))
     assert gathered(ledger, after) == [more]
 
 
 def test_what_does_not_fit_into_one_batch_replaces_none(ledger: Any) -> None:
     mark, some = marker(), files(3)
-    window = of(mark, line())
+    window = of(mark, lineage())
     for limits in ({"files": 2}, {"bytes": 20}):
         with pytest.raises(NotReplaceable, match=f"{mark.uri} holds more than fits into one batch"):
             fill(window, mark, some, ports(ledger, **limits))
     nothing_of(ledger, window, mark, *some)
     assert fill(window, mark, (*some, *some), ports(ledger, files=3, bytes=30)) == {}
     assert gathered(ledger, window) == [some]
-    for place in (None, line(first_only=True)):
+    for place in (None, lineage(first_only=True)):
         other, others = marker(), files(3)
         window = of(other, place)
         fill(window, other, others, ports(ledger, files=2))
@@ -726,7 +726,7 @@ def test_what_does_not_fit_into_one_batch_replaces_none(ledger: Any) -> None:
 def test_one_batch_does_not_replace_several(ledger: Any) -> None:
     """The route said `ignore` before, under which a folder may be many batches."""
     first, mark, some, more = marker(), marker(), files(3), files(1)
-    before = of(first, line(first_only=True))
+    before = of(first, lineage(first_only=True))
     fill(before, first, some, ports(ledger, files=2))
     after = of(mark, replace(behind(before), first_only=False))
     with pytest.raises(NotReplaceable, match=f"the one before {mark.uri} is 2 batches"):
@@ -741,7 +741,7 @@ def test_one_batch_does_not_replace_several(ledger: Any) -> None:
 
 def test_what_began_as_one_batch_is_one_whatever_the_limits_are_by_then(ledger: Any) -> None:
     mark, some = marker(), files(3)
-    window = of(mark, line())
+    window = of(mark, lineage())
     assert ledger.windows.start(window, mark, some[:2], some[:2])
     assert fill(window, mark, some, ports(ledger, files=1)) == {}
     assert gathered(ledger, window) == [some]
@@ -803,7 +803,7 @@ def transactions(sent: list[Any]) -> list[list[dict[str, Any]]]:
 def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
     ledger, _ = in_dynamodb(stack)
     mark, some = marker(), files(2)
-    window = of(mark, line())
+    window = of(mark, lineage())
 
     def stands() -> dict[str, Any]:
         return item(stack, f"window#{window.window_id}", "window")
@@ -851,7 +851,7 @@ def test_the_longest_keys_and_versions_stay_within_dynamodb_s_limits(
         for n, file in enumerate(files(200))
     ]
     assert {len(file.key.encode()) for file in some} == {1024}
-    window = of(mark, line(first_only=True))
+    window = of(mark, lineage(first_only=True))
     assert fill(window, mark, some, ports(ledger)) == {}
     assert len(ledger.windows.registered(window.window_id)) == 200
     assert max(map(len, sent)) < 4_000_000
@@ -890,7 +890,7 @@ def test_short_keys_fill_a_transaction(stack: LocalStack) -> None:
     """A hundred items, all of them wanted: with fewer it would be more transactions."""
     ledger, sent = in_dynamodb(stack)
     mark = marker(version_id=None)
-    fill(of(mark, line(first_only=True)), mark, files(250), ports(ledger))
+    fill(of(mark, lineage(first_only=True)), mark, files(250), ports(ledger))
     sizes = [len(steps) for steps in transactions(sent)]
     assert sizes[:3] == [1 + 1 + 1 + 2 + 95, 1 + 1 + 98, 1 + 1 + 250 - 95 - 98]
 

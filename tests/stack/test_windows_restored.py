@@ -109,12 +109,12 @@ def test_the_newest_of_a_folder_is_what_it_was(
 ) -> None:
     some, subject = files(1), uuid.uuid4().hex
     if standing is not None:
-        line = Lineage(subject, standing)
-        order = Order(f"o-{subject}", TARGET, {}, files(1), line=line)
+        lineage = Lineage(subject, standing)
+        order = Order(f"o-{subject}", TARGET, {}, files(1), lineage=lineage)
         ledger.open(Record.opened(order, Lease("t", NOW), NOW))
     pattern = plain()
-    line = Lineage(subject, "0062")
-    window = planned(replace(pattern, order=replace(pattern.order, line=line)), some)
+    lineage = Lineage(subject, "0062")
+    window = planned(replace(pattern, order=replace(pattern.order, lineage=lineage)), some)
     put_back(ledger, window, some)
     expected = (
         LineageHead(window.part_id(0), "0062") if moves else LineageHead(f"o-{subject}", "0063")

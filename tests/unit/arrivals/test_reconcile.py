@@ -328,18 +328,18 @@ def test_a_version_that_was_found_takes_its_place_by_its_time() -> None:
 
     def of(file: Arrival) -> Any:
         line = lineage.lineage_of(file, None, TARGET, first_only=False)
-        return replace(order(file), external_id=file.external_id, line=line)
+        return replace(order(file), external_id=file.external_id, lineage=lineage)
 
     alone = lineage.placed(of(found), ledger)
     assert alone is not None
-    assert alone.line is not None
-    assert alone.line.position < EVENT.position
+    assert alone.lineage is not None
+    assert alone.lineage.position < EVENT.position
     ledger.open(Record.opened(of(EVENT), builders.lease(NOW), NOW))
     behind = lineage.placed(of(replace(found, time=EVENT.time + 1)), ledger)
     assert behind is not None
-    assert behind.line is not None
-    assert EVENT.position < behind.line.position < replace(EVENT, sequencer="0062").position
-    assert behind.line.predecessor == EVENT.external_id
+    assert behind.lineage is not None
+    assert EVENT.position < behind.lineage.position < replace(EVENT, sequencer="0062").position
+    assert behind.lineage.predecessor == EVENT.external_id
     assert lineage.placed(of(replace(found, time=EVENT.time - 1)), ledger) is None
 
 

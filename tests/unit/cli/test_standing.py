@@ -36,7 +36,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
     """Of two versions the first is loaded, and the second, which is to replace it, has failed."""
     ledger = MemoryLedger()
     deliveries = ledger.deliveries
-    line = Lineage("subject", "0061")
+    lineage = Lineage("subject", "0061")
     verdicts = [
         Verdict(End.SUCCEEDED, "success", "", NOW + 5000, rows=7),
         Verdict(
@@ -50,7 +50,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
     made: list[Record] = []
     for number, verdict in enumerate(verdicts, 1):
         file = version(number)
-        wanted = order(file, line=line, route="crm")
+        wanted = order(file, lineage=lineage, route="crm")
         record = ledger.open(Record.opened(wanted, lease(NOW + 9), NOW))
         record = ledger.replace(record, record.created(builders.batch(NOW, f"01B{number}")))
         record = ledger.replace(record, record.announced(delivers=True))
@@ -58,7 +58,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
         ended = replace(begun, stage=DeliveryStage.ENDED, verdict=verdict, due=None)
         deliveries[file.external_id] = ended
         made.append(record)
-        line = replace(line, predecessor=file.external_id)
+        lineage = replace(lineage, predecessor=file.external_id)
     ledger.replace(made[0], made[0].replaced(made[1].order.external_id))
     standing_now = ledger.pauses.standing
     ports = StatusPorts(

@@ -38,51 +38,51 @@ NOW = 1_790_000_000_000
 FILE = Arrival("landing", "in/one.json", "v1", "e1", "0061", 10, NOW)
 
 
-# ---- Lines
+# ---- Lineages
 
 
-def line(arrival: Arrival = FILE, folder: str | None = None, target: Target = TARGET) -> Lineage:
+def lineage(arrival: Arrival = FILE, folder: str | None = None, target: Target = TARGET) -> Lineage:
     return lineage_of(arrival, folder, target, first_only=False)
 
 
 def test_the_sequencer_says_which_is_newer() -> None:
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
     in_order = ["0055AED6DCD90281E4", "0055aed6dcd90281e5", "0055AED6DCD90281E501", "0055AED7"]
-    lines = [line(replace(FILE, sequencer=sequencer)) for sequencer in in_order]
-    positions = [each.position for each in lines]
+    lineages = [lineage(replace(FILE, sequencer=sequencer)) for sequencer in in_order]
+    positions = [each.position for each in lineages]
     assert sorted(positions) == positions
     assert len(set(positions)) == 4
-    assert len({each.subject for each in lines}) == 1
-    same = [line(replace(FILE, sequencer=sequencer)) for sequencer in ("00aF", "00AF", "00AF00")]
+    assert len({each.subject for each in lineages}) == 1
+    same = [lineage(replace(FILE, sequencer=sequencer)) for sequencer in ("00aF", "00AF", "00AF00")]
     assert len(set(same)) == 1
 
 
 def test_without_a_sequencer_nobody_knows() -> None:
     with pytest.raises(NotReplaceable, match=r"s3://landing/in/one.json has no sequencer"):
-        line(replace(FILE, sequencer=None))
+        lineage(replace(FILE, sequencer=None))
 
 
 def test_a_line_is_of_one_object_or_folder_in_one_dataset() -> None:
     versions = [FILE, replace(FILE, version_id="v2", etag="e2", size=9, time=1)]
-    assert len({line(version).subject for version in versions}) == 1
+    assert len({lineage(version).subject for version in versions}) == 1
     markers = [replace(FILE, key="in/_SUCCESS"), replace(FILE, key="in/done")]
-    assert len({line(marker, "in/").subject for marker in markers}) == 1
+    assert len({lineage(marker, "in/").subject for marker in markers}) == 1
     rotated = replace(TARGET, credential="arn:b")
-    assert line(target=rotated) == line()
+    assert lineage(target=rotated) == lineage()
     others = [
-        line(),
-        line(replace(FILE, key="in/two.json")),
-        line(replace(FILE, bucket="other")),
-        line(FILE, "in/"),
-        line(FILE, ""),
-        line(FILE, "in/one.json"),
-        line(target=replace(TARGET, dataset_id="e")),
-        line(target=replace(TARGET, sandbox="dev")),
-        line(target=replace(TARGET, ims_org="P@AdobeOrg")),
+        lineage(),
+        lineage(replace(FILE, key="in/two.json")),
+        lineage(replace(FILE, bucket="other")),
+        lineage(FILE, "in/"),
+        lineage(FILE, ""),
+        lineage(FILE, "in/one.json"),
+        lineage(target=replace(TARGET, dataset_id="e")),
+        lineage(target=replace(TARGET, sandbox="dev")),
+        lineage(target=replace(TARGET, ims_org="P@AdobeOrg")),
     ]
     assert len({other.subject for other in others}) == len(others)
-    assert not line().first_only
-    assert lineage_of(FILE, None, TARGET, first_only=True) == replace(line(), first_only=True)
+    assert not lineage().first_only
+    assert lineage_of(FILE, None, TARGET, first_only=True) == replace(lineage(), first_only=True)
 
 
 # ---- Places
@@ -91,8 +91,8 @@ def test_a_line_is_of_one_object_or_folder_in_one_dataset() -> None:
 def order(number: int, **changes: Any) -> Order:
     """The order of version `number` of FILE, at its place in line."""
     version = replace(FILE, version_id=f"v{number}", sequencer=f"{0x60 + number:04x}")
-    standing = replace(line(version), **changes.pop("line", {}))
-    return builders.order(version, line=standing, **changes)
+    standing = replace(lineage(version), **changes.pop("lineage", {}))
+    return builders.order(version, lineage=standing, **changes)
 
 
 def opened(ledger: MemoryLedger, wanted: Order) -> Record:
@@ -122,10 +122,10 @@ def batch(batch_id: str, status: str = "loading", created: int = NOW, **tags: An
 
 def test_what_has_no_line_or_comes_first_has_its_place() -> None:
     ledger = MemoryLedger()
-    for wanted in (replace(order(1), line=None), order(1)):
+    for wanted in (replace(order(1), lineage=None), order(1)):
         assert placed(wanted, ledger) is wanted
     opened(ledger, order(1))
-    alone = replace(order(2), line=None)
+    alone = replace(order(2), lineage=None)
     assert placed(alone, ledger) is alone
 
 
@@ -136,7 +136,8 @@ def test_a_newer_one_is_behind_the_newest() -> None:
     third = placed(order(3), ledger)
     assert third is not None
     assert third == replace(
-        order(3), line=replace(cast("Lineage", order(3).line), predecessor=order(2).external_id)
+        order(3),
+        lineage=replace(cast("Lineage", order(3).lineage), predecessor=order(2).external_id),
     )
 
 
@@ -165,7 +166,7 @@ def test_an_order_without_a_batch_that_was_overtaken_comes_too_late() -> None:
     assert placed(order(1), ledger) is None
 
 
-FIRST_ONLY = {"line": {"first_only": True}}
+FIRST_ONLY = {"lineage": {"first_only": True}}
 
 
 def test_where_the_first_counts_a_newer_one_comes_too_late() -> None:
@@ -183,8 +184,8 @@ def test_unless_the_first_has_no_batch() -> None:
     refused(ledger, opened(ledger, order(1)))
     second = placed(order(2, **FIRST_ONLY), ledger)
     assert second is not None
-    assert second.line is not None
-    assert second.line.predecessor == order(1).external_id
+    assert second.lineage is not None
+    assert second.lineage.predecessor == order(1).external_id
 
 
 # ---- What becomes of the one before
@@ -250,8 +251,8 @@ class Scene:
         record = self.settle(opened(self.ledger, order(9)), platform)
         assert platform.shows == []
         assert self.ledger.records[record.order.external_id] == record
-        assert record.order.line is not None
-        assert record.order.line.predecessor is None, "it is settled for good"
+        assert record.order.lineage is not None
+        assert record.order.lineage.predecessor is None, "it is settled for good"
         return record.order.replaces
 
     def marked(self, number: int) -> str | None:
@@ -270,7 +271,7 @@ def scene() -> Scene:
 
 def test_what_follows_nothing_is_settled_already(scene: Scene) -> None:
     platform = Platform([])
-    for wanted in (order(1), replace(order(2), line=None, external_id="alone", files=())):
+    for wanted in (order(1), replace(order(2), lineage=None, external_id="alone", files=())):
         record = opened(scene.ledger, wanted)
         assert scene.settle(record, platform) is record
     assert platform.calls == []
@@ -395,8 +396,9 @@ def test_one_that_is_not_finished_is_waited_for(scene: Scene) -> None:
 def test_one_that_is_not_opened_yet_is_waited_for(scene: Scene) -> None:
     """The head is moved when a window begins; its part is there when that is planned."""
     first = order(1)
-    assert first.line is not None
-    scene.ledger.heads[first.line.subject] = LineageHead(first.external_id, first.line.position)
+    assert first.lineage is not None
+    head = LineageHead(first.external_id, first.lineage.position)
+    scene.ledger.heads[first.lineage.subject] = head
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet, match="the version before it, is not finished"):
         scene.settle(record, Platform([]))
@@ -580,6 +582,7 @@ def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(marke
     assert marked.orders_parked == {part}
     outcome = retry_parked(part, marked.intake(0))
     assert outcome.kind is OutcomeKind.CREATED
-    assert outcome.record.order.line == marked.ledger.windows.kept[gathered.window_id].order.line
+    kept = marked.ledger.windows.kept[gathered.window_id]
+    assert outcome.record.order.lineage == kept.order.lineage
     assert marked.events[-1] == (part, outcome.record.batch_id)
     assert len(marked.ledger.files(outcome.record.order)) == len(FILES)

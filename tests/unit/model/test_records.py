@@ -76,7 +76,7 @@ def deliveries(items: Items) -> DynamoDeliveries:
 
 
 def test_orders_of_the_release_before_are_read(ledger: DynamoLedger) -> None:
-    first, line = file(1, version_id=None), Lineage("subject", "0062".ljust(64, "0"))
+    first, lineage = file(1, version_id=None), Lineage("subject", "0062".ljust(64, "0"))
     seventh = Replaced(order(7).external_id, "01BATCH7")
     opened = dict[str, Any](due=NOW + 70_000, lease="token")
     done = dict[str, Any](due=None, revision=3)
@@ -91,7 +91,7 @@ def test_orders_of_the_release_before_are_read(ledger: DynamoLedger) -> None:
         (order(5), {"state": State.REFUSED, "rejection": REFUSED} | done),
         (order(6), {"revision": 2, "next_attempt": order(6).next_attempt().external_id}),
         (order(6).next_attempt(), opened),
-        (order(8, line=line, replaces=seventh), opened | {"revision": 2}),
+        (order(8, lineage=lineage, replaces=seventh), opened | {"revision": 2}),
         (order(9), {"state": State.HELD, "rejection": held} | done),
     ]
     for wanted, how in expected:
@@ -192,8 +192,8 @@ def test_messages_of_the_release_before_are_read() -> None:
 
 def full() -> Iterator[Kept]:
     """Records with everything in them that a record may have."""
-    line, one = Lineage("subject", "01", "before"), Replaced("before", "01BATCH")
-    most = order(1, excerpt=WindowPart("w", 0, 1, 10), line=line, replaces=one)
+    lineage, one = Lineage("subject", "01", "before"), Replaced("before", "01BATCH")
+    most = order(1, excerpt=WindowPart("w", 0, 1, 10), lineage=lineage, replaces=one)
     record = replace(Record.opened(most, LEASE, NOW), rejection=REFUSED)
     yield record
     yield replace(Window.at(most, 60_000, NOW), parts=(WindowPart("w", 0, 1, 10),))
@@ -288,7 +288,7 @@ STEPS: dict[str, Callable[[Record], Record]] = {
 def test_a_step_of_an_order_keeps_what_the_next_release_wrote(
     step: Callable[[Record], Record],
 ) -> None:
-    record = Record.opened(order(1, line=Lineage("subject", "01", "before")), LEASE, NOW)
+    record = Record.opened(order(1, lineage=Lineage("subject", "01", "before")), LEASE, NOW)
     found = records.read(Record, json.dumps(as_the_next_release(record)))
     written = json.loads(records.text(step(found)))
     assert "of_Order" in written["order"]

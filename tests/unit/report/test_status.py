@@ -295,14 +295,14 @@ class TestAnOrder:
         assert "route" not in told
 
     def test_that_replaces_another(self, world: World) -> None:
-        line = Lineage("subject", "0061")
-        v1 = world.announced(world.opened(FILE, line=line))
+        lineage = Lineage("subject", "0061")
+        v1 = world.announced(world.opened(FILE, lineage=lineage))
         v2, v3 = (replace(FILE, version_id=f"v{n}", sequencer=f"006{n}") for n in (2, 3))
-        line = replace(line, predecessor=FILE.external_id)
-        second = world.opened(v2, line=line)
+        lineage = replace(lineage, predecessor=FILE.external_id)
+        second = world.opened(v2, lineage=lineage)
         world.ledger.replace(v1, v1.replaced(v2.external_id))
         second = world.announced(second)
-        third = world.opened(v3, line=replace(line, predecessor=v2.external_id))
+        third = world.opened(v3, lineage=replace(lineage, predecessor=v2.external_id))
         world.ledger.replace(second, second.replaced(v3.external_id))
         standing = {"externalId": v3.external_id, "state": "loading"}
         assert {told["versionId"]: told.get("replacedBy") for told in world.told()} == {
@@ -507,12 +507,12 @@ class TestAMarker:
         assert world.asked == [None]  # AEP is not asked about a hundred batches
 
     def test_that_comes_again_takes_the_place_of_the_one_before(self, world: World) -> None:
-        line = Lineage("folder", "0061")
-        first = world.gathered(MARKER, FILE, line=line)
+        lineage = Lineage("folder", "0061")
+        first = world.gathered(MARKER, FILE, lineage=lineage)
         record = world.announced(world.record(first.part_id(0)))
         again = replace(MARKER, version_id="m2", sequencer="0062")
-        line = Lineage("folder", "0062", predecessor=first.part_id(0))
-        second = world.gathered(again, FILE, *others(1), line=line)
+        lineage = Lineage("folder", "0062", predecessor=first.part_id(0))
+        second = world.gathered(again, FILE, *others(1), lineage=lineage)
         world.ledger.replace(record, record.replaced(second.part_id(0)))
         world.announced(world.record(second.part_id(0)))
         [told] = world.told()
@@ -641,11 +641,11 @@ class TestABatch:
         }
 
     def test_says_what_it_replaces_and_what_replaced_it(self, world: World) -> None:
-        first = world.announced(world.opened(FILE, line=Lineage("subject", "0061")))
+        first = world.announced(world.opened(FILE, lineage=Lineage("subject", "0061")))
         v2 = replace(FILE, version_id="v2", sequencer="0062")
-        line = Lineage("subject", "0062", predecessor=FILE.external_id)
+        lineage = Lineage("subject", "0062", predecessor=FILE.external_id)
         replaced = {"externalId": FILE.external_id, "batchId": first.batch_id}
-        second = world.opened(v2, line=line)
+        second = world.opened(v2, lineage=lineage)
         world.ledger.replace(first, first.replaced(v2.external_id))
         world.ledger.replace(
             second, second.settled(Replaced(FILE.external_id, first.batch_id or ""))

@@ -32,7 +32,7 @@ from aep_intake.routing.table import OnNewVersion
 
 def too_late(arrival: Arrival, order: Order, intake: IntakePorts) -> Skipped:
     """Note that a newer version was ordered before, or that the route wants the first one only."""
-    why = "not-the-first" if order.line and order.line.first_only else "not-the-newest"
+    why = "not-the-first" if order.lineage and order.lineage.first_only else "not-the-newest"
     intake.ledger.note(arrival, why, order.route or "")
     return Skipped(why)
 

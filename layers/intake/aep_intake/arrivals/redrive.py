@@ -64,7 +64,7 @@ def retry_parked(
         files = intake.ledger.files(order)
         wanted = order if wish.as_ordered else _rerouted(order, files, intake)
         _check_there(files, intake, side_by_side, all_of_them=wanted.whole)
-        if wanted.line is None and not wish.even_if_overtaken:  # a lineage has its newest version
+        if wanted.lineage is None and not wish.even_if_overtaken:  # it has its newest version
             check_not_overtaken(files, wanted.target, intake.versions, side_by_side)
         return wanted
 
@@ -102,7 +102,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: IntakePorts) -> Or
     return replace(
         order,
         files=present.files if len(order.files) == 1 else order.files,
-        target=present.target if order.line is None else order.target,
+        target=present.target if order.lineage is None else order.target,
         options=present.options,
         route=present.route,
         routes_version=present.routes_version,

@@ -7,7 +7,7 @@ from typing import Any
 from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import unless_same_bytes
-from aep_intake.create import lineage
+from aep_intake.create.lineage import lineage_of
 from aep_intake.grouping import ready, waiting_files
 from aep_intake.model.errors import (
     IntakeError,
@@ -190,11 +190,11 @@ def order_of(
         dataset_name=match.dataset_name,
     )
     dataset = intake.targets.open_dataset(target)
-    line = None
+    lineage = None
     if match.on_new_version is not OnNewVersion.APPEND:
         first_only = match.on_new_version is OnNewVersion.IGNORE
         folder = match.batching.folder if isinstance(match.batching, IsMarker) else None
-        line = lineage.lineage_of(arrival, folder, target, first_only=first_only)
+        lineage = lineage_of(arrival, folder, target, first_only=first_only)
     source_format = options.get("inputFormat") if intake.creating.delivers else None
     if source_format is not None:
         options = {**options, "inputFormat": of_batch(source_format, match)}
@@ -207,7 +207,7 @@ def order_of(
         routes_version=match.version,
         owner=match.owner,
         counts_rows=match.counts_rows,
-        line=line,
+        lineage=lineage,
         profile=dataset is not None and dataset.profile,
         lookup=match.is_lookup(target.dataset_id),
         whole=match.whole,

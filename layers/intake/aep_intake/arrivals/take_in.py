@@ -228,7 +228,7 @@ def _check_not_overtaken(arrival: Arrival, found: Order | Joining, intake: Intak
     owner = intake.ledger.claimant(arrival)
     known = None if owner is None else intake.ledger.get(owner)
     begins = owner is None or (known is not None and known.state is State.REFUSED)
-    if not begins or order.line is not None:  # a lineage has its newest version
+    if not begins or order.lineage is not None:  # which has its newest version
         return
     try:
         check_not_overtaken((arrival,), order.target, intake.versions, map)

@@ -368,11 +368,11 @@ def _likelihood(batch: Batch) -> int:
 
 def _aborted_for_newer(record: Record, batches: list[Batch], ports: OrderPorts) -> list[Batch]:
     """`batches`, if a newer version may be why they were aborted: no attempt followed them."""
-    line, following = record.order.line, record.order.next_attempt()
-    if line is None or line.first_only or not batches:
+    order = record.order
+    if order.lineage is None or order.lineage.first_only or not batches:
         return []
     with _postpone_on_failure(record, ports):
-        return [] if ports.platform.find(following, None) else batches
+        return [] if ports.platform.find(order.next_attempt(), None) else batches
 
 
 def _post(record: Record, ports: OrderPorts) -> Record:

@@ -47,27 +47,27 @@ def placed(order: Order, heads: Heads) -> Order | None:
 
     An order that was opened before stays as it is: its record decides.
     """
-    line = order.line
-    head = None if line is None else heads.head(line.subject)
-    if line is None or (head is not None and head.external_id == order.external_id):
+    lineage = order.lineage
+    head = None if lineage is None else heads.head(lineage.subject)
+    if lineage is None or (head is not None and head.external_id == order.external_id):
         return order
-    if not line.position:  # only its time says whether it is newer; it is behind the newest then
-        newer = head is None or head.time < line.time
+    if not lineage.position:  # only its time says whether it is newer; it is behind the newest then
+        newer = head is None or head.time < lineage.time
         behind = "" if head is None else head.position
-        line = replace(line, position=f"{behind}-{line.time:015}" if newer else "")
-        order = replace(order, line=line)
+        lineage = replace(lineage, position=f"{behind}-{lineage.time:015}" if newer else "")
+        order = replace(order, lineage=lineage)
     if head is None:
         return order
     current = heads.get(order.external_id)
     if current is not None and not current.never_created:
         return order
-    if head.position >= line.position:
+    if head.position >= lineage.position:
         return None
-    if line.first_only:
+    if lineage.first_only:
         first = heads.get(head.external_id)
         if first is None or not first.never_created:
             return None
-    return replace(order, line=replace(line, predecessor=head.external_id))
+    return replace(order, lineage=replace(lineage, predecessor=head.external_id))
 
 
 def make_room(record: Record, ports: "OrderPorts") -> Record:
@@ -75,13 +75,13 @@ def make_room(record: Record, ports: "OrderPorts") -> Record:
 
     Raises NotYet, NeedsAttention, or as the ports.
     """
-    order, line = record.order, record.order.line
-    if line is None or line.predecessor is None:
+    order, lineage = record.order, record.order.lineage
+    if lineage is None or lineage.predecessor is None:
         return record
-    known = list(attempts(line.predecessor, ports.ledger))
+    known = list(attempts(lineage.predecessor, ports.ledger))
     last = [attempt for attempt in known if attempt.next_attempt is None and not attempt.split_into]
     if not last or any(before.due is not None for before in last):
-        raise NotYet(f"{line.predecessor}, the version before it, is not finished")
+        raise NotYet(f"{lineage.predecessor}, the version before it, is not finished")
     for before in last:
         if before.state is State.HELD and before.discarded is None:
             raise NeedsAttention(

@@ -74,8 +74,8 @@ def _check_one_for_one(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
             "take the place of one: raise batchFiles or batchGigabytes, or let the route `append`"
         )
-    line = window.order.line
-    before = ports.orders.get(line.predecessor) if line and line.predecessor else None
+    lineage = window.order.lineage
+    before = ports.orders.get(lineage.predecessor) if lineage and lineage.predecessor else None
     part = before and before.order.excerpt
     replaced = ports.ledger.get(part.window_id) if part else None
     if replaced is not None and len(replaced.parts) > 1:  # when the route said `ignore`
@@ -180,7 +180,8 @@ class _Filling:
 
 def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
     """Whether `owner` is an earlier window of the folder, whose place `window` takes."""
-    ours, earlier = window.order, windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
-    if not window.replaces or ours.line is None or earlier is None or earlier.order.line is None:
+    earlier = windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
+    ours, theirs = window.order.lineage, earlier and earlier.order.lineage
+    if not window.replaces or ours is None or theirs is None:
         return False
-    return earlier.order.line.subject == ours.line.subject and owner != window.window_id
+    return theirs.subject == ours.subject and owner != window.window_id

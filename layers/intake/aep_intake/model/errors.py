@@ -309,7 +309,7 @@ class WindowSealed(TryAgain):
 
 
 class LineMoved(TryAgain):
-    """Another worker just ordered another version of the object, or another marker's folder."""
+    """The head of a lineage, or of a quiet folder, moved: another worker was there just now."""
 
 
 class LedgerUnavailable(TryAgain):

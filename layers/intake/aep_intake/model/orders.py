@@ -166,6 +166,8 @@ class Demands(Kept):
 class Order(Kept):
     """The decision to have exactly one AEP batch."""
 
+    WRITTEN_AS = {"lineage": "line"}  # noqa: RUF012
+
     external_id: str  # the root's for attempt 1; later attempts append `.2`, `.3` …
     target: Target
     # Further members of Adobe's create request, under Adobe's own names (`inputFormat`, `tags`,
@@ -180,7 +182,7 @@ class Order(Kept):
     attempt: int = 1
     fingerprint: str | None = None  # tells two requests with one key apart
     excerpt: WindowPart | None = None  # of a window, in place of `files`, which may be many
-    line: Lineage | None = None  # where the route says what to do with new versions
+    lineage: Lineage | None = None  # where the route says what to do with new versions
     replaces: Replaced | None = None
     profile: bool = False  # the dataset feeds Real-Time Customer Profile: its batches are counted
     lookup: bool = False  # it is a lookup (dimension) dataset: the same

@@ -241,11 +241,11 @@ class Record(Kept):
         order = replace(
             order,
             excerpt=known.excerpt,
-            line=known.line,
+            lineage=known.lineage,
             replaces=known.replaces,
             unknown=known.unknown,
         )
-        if known.line is not None:
+        if known.lineage is not None:
             order = replace(order, target=known.target)
         return self._then(
             order=order,
@@ -258,8 +258,8 @@ class Record(Kept):
 
     def settled(self, replaces: Replaced | None) -> "Record":
         """It has taken its predecessor's place, and is free to get its batch."""
-        line = self.order.line and replace(self.order.line, predecessor=None)
-        return self._then(order=replace(self.order, line=line, replaces=replaces))
+        lineage = self.order.lineage and replace(self.order.lineage, predecessor=None)
+        return self._then(order=replace(self.order, lineage=lineage, replaces=replaces))
 
     def replaced(self, by: str) -> "Record":
         """A newer order of its lineage takes its place; its state stays."""

@@ -111,7 +111,7 @@ class Window(Kept):
 
     def behind(self, placed: Order) -> "Window":
         """With the place of `placed` among the orders of its folder."""
-        return replace(self, order=replace(self.order, line=placed.line))
+        return replace(self, order=replace(self.order, lineage=placed.lineage))
 
     @property
     def window_id(self) -> str:
@@ -126,7 +126,7 @@ class Window(Kept):
     @property
     def replaces(self) -> bool:
         """Whether its one batch takes the place of an earlier one of its folder."""
-        return self.order.line is not None and not self.order.line.first_only
+        return self.order.lineage is not None and not self.order.lineage.first_only
 
     def sealed(self, now: int) -> "Window":
         """Sealed: once it is frozen too, no file can join."""
@@ -157,9 +157,9 @@ class Window(Kept):
 
     def part(self, excerpt: WindowPart, number: int) -> Order:
         """The order of a part."""
-        line = self.order.line if number == 0 else None
-        excerpt = replace(excerpt, key=self.key)
-        return replace(self.order, external_id=self.part_id(number), excerpt=excerpt, line=line)
+        lineage = self.order.lineage if number == 0 else None
+        name, excerpt = self.part_id(number), replace(excerpt, key=self.key)
+        return replace(self.order, external_id=name, excerpt=excerpt, lineage=lineage)
 
     def part_id(self, number: int) -> str:
         """External id of the order of a part."""

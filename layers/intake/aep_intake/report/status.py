@@ -427,10 +427,10 @@ def _errors(delivery: "Delivery | None") -> list[JsonObject] | None:
 
 def _newest(record: Record, ports: StatusPorts) -> Record | None:
     """The newest order of its lineage, since an hourly marker makes many in between."""
-    line, following = record.order.line, record.replaced_by
+    lineage, following = record.order.lineage, record.replaced_by
     if following is None:
         return None
-    head = None if line is None else ports.ledger.head(line.subject)
+    head = None if lineage is None else ports.ledger.head(lineage.subject)
     name = following if head is None else head.external_id
     return latest(ports.ledger.get(name), ports.ledger)
 

@@ -39,23 +39,23 @@ def due_at(due: Due) -> Item:
     return {"due": {"N": str(due.when)}, "due_shard": {"S": shard}}
 
 
-def head_moved(line: Lineage | None, external_id: str, uri: str) -> list[dict[str, Item]]:
+def head_moved(lineage: Lineage | None, external_id: str, uri: str) -> list[dict[str, Item]]:
     """The step that makes an order the head of its lineage; none if it has no lineage."""
-    if line is None:
+    if lineage is None:
         return []
     item: Item = {
-        "pk": {"S": f"head#{line.subject}"},
+        "pk": {"S": f"head#{lineage.subject}"},
         "sk": {"S": "head"},
         "external_id": {"S": external_id},
-        "position": {"S": line.position},
-        "time": {"N": str(line.time)},
+        "position": {"S": lineage.position},
+        "time": {"N": str(lineage.time)},
         "uri": {"S": uri},
     }
-    if line.predecessor is None:
+    if lineage.predecessor is None:
         return [putting(item, ABSENT)]
     condition = {
         "ConditionExpression": "external_id = :predecessor",
-        "ExpressionAttributeValues": {":predecessor": {"S": line.predecessor}},
+        "ExpressionAttributeValues": {":predecessor": {"S": lineage.predecessor}},
     }
     return [putting(item, condition)]
 

@@ -172,7 +172,7 @@ class DynamoLedger(DynamoObjects):
         order, wanted = record.order, record.order.claims
         # A marker's window moved the head to its part when it started.
         uri = order.files[0].uri if order.files else ""
-        heads = [] if order.excerpt else head_moved(order.line, order.external_id, uri)
+        heads = [] if order.excerpt else head_moved(order.lineage, order.external_id, uri)
         try:
             self._table.transact(
                 putting(self._order_item(record), ABSENT),
@@ -410,7 +410,7 @@ class DynamoLedger(DynamoObjects):
             if record.paused is not None:
                 shard = pauses.shard_of(record.order, record.paused)
             item |= due_at(Due(DueKind.ORDERS, external_id, record.due, shard))
-        elif record.order.line is None or record.replaced_by is not None:
+        elif record.order.lineage is None or record.replaced_by is not None:
             item["expires"] = expiry(self._now() + self._retention_ms)
         return item
 

@@ -135,7 +135,7 @@ class DynamoWindows:
         False if the window exists. Raises AlreadyClaimed or LineMoved.
         """
         wanted = [c for file in (marker, *free) for c in claims(file)]
-        heads = head_moved(window.order.line, window.part_id(0), marker.uri)
+        heads = head_moved(window.order.lineage, window.part_id(0), marker.uri)
         try:
             self._table.transact(
                 putting(self._item(window), ABSENT),
@@ -322,13 +322,13 @@ class DynamoWindows:
 
         No file can join it any more, and its parts are due. Its files are `claim`ed before.
         """
-        line = window.order.line
-        if line is not None:
-            [moved] = head_moved(line, window.part_id(0), "")
+        lineage = window.order.lineage
+        if lineage is not None:
+            [moved] = head_moved(lineage, window.part_id(0), "")
             newer = {
                 "ConditionExpression": "attribute_not_exists(pk) OR #position < :position",
                 "ExpressionAttributeNames": {"#position": "position"},
-                "ExpressionAttributeValues": {":position": {"S": line.position}},
+                "ExpressionAttributeValues": {":position": {"S": lineage.position}},
             }
             with suppress(ConditionFailed):
                 self._table.put(moved["Put"]["Item"], newer)
