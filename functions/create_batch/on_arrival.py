@@ -11,7 +11,7 @@ from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Result
-from aep_intake.arrivals.settle import Settling
+from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str, Any]:
-    """Take in the arrivals of one batch of messages side by side, then settle each message."""
+    """Take in the arrivals of one batch of messages side by side, then finish each message."""
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
@@ -56,7 +56,7 @@ def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str
         if message.redriven
     )
     end = intake.creating.lease().until
-    settling = Settling(
+    finishing = Finishing(
         lambda: worker.parking,
         worker.settings.arrivals_dlq_url,
         intake.announcer,
@@ -66,7 +66,7 @@ def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str
         intake.ledger.reject,
     )
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        before = pool.map(lambda *both: caught(settling.token, *both), messages, contents)
+        before = pool.map(lambda *both: caught(finishing.token, *both), messages, contents)
         tokens = dict(zip(messages, before, strict=True))
         results = take_in(wanted, intake, pool.map, redriven)
         if orders := {c.order: c.wish for c in contents if c.order}:
@@ -82,8 +82,8 @@ def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str
         telemetry.count("Arrivals", number=sum(len(content.arrivals) for content in contents))
     report(results, wanted)
     content_of = dict(zip(messages, contents, strict=True))
-    failed = settling.settle(content_of, results, tokens)
-    give_up = partial(settling.give_up, content_of, results, failed)
+    failed = finishing.finish(content_of, results, tokens)
+    give_up = partial(finishing.give_up, content_of, results, failed)
     return worker.give_back(failed, early, queue_url, give_up, age="RetryingArrivalAge")
 
 

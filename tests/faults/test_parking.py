@@ -15,7 +15,7 @@ from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
-from aep_intake.arrivals.settle import Settling
+from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.parking import Parked, Parking
@@ -179,7 +179,7 @@ class ParkingWorld(World):
         received = {letter.received(): letter for letter in some}
         early = retries.early(received, intake.creating.now())
         contents = {m: envelopes.parse(m.body) for m in received if m not in early}
-        settling = Settling(
+        finishing = Finishing(
             lambda: self.parking,
             "dead",
             intake.announcer,
@@ -188,7 +188,7 @@ class ParkingWorld(World):
             intake.ledger.note_retrying,
             intake.ledger.reject,
         )
-        tokens = {m: caught(settling.token, m, content) for m, content in contents.items()}
+        tokens = {m: caught(finishing.token, m, content) for m, content in contents.items()}
         wanted = {a.external_id: a for content in contents.values() for a in content.arrivals}
         redriven = frozenset(
             a.external_id for m, content in contents.items() if m.redriven for a in content.arrivals
@@ -197,9 +197,9 @@ class ParkingWorld(World):
         for order in {c.order for c in contents.values() if c.order}:
             results[order] = caught(retry_parked, order, intake)
         self.ignored |= {name for name, one in results.items() if isinstance(one, Skipped)}
-        failed = settling.settle(contents, results, tokens)
+        failed = finishing.finish(contents, results, tokens)
         by_id = {message.message_id: letter for message, letter in received.items()}
-        give_up = partial(settling.give_up, contents, results, failed)
+        give_up = partial(finishing.give_up, contents, results, failed)
         queue = _ParkingQueue(self, self.letters, [], by_id, give_up=give_up)
         self.put_off(queue, failed, early, intake.creating.now())
         return results

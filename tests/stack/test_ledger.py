@@ -838,7 +838,7 @@ def newest(ledger: Contract, record: Record) -> LineageHead | None:
 
 def test_all_of_an_order_is_got_back(ledger: Contract) -> None:
     wanted = replace(
-        opened(arrival(), lineage=lineage("1"), profile=True).settled(Replaced("a", "b")),
+        opened(arrival(), lineage=lineage("1"), profile=True).replacing(Replaced("a", "b")),
         replaced_by="another",
     )
     assert wanted.order.lineage is not None

@@ -224,13 +224,12 @@ class Scene:
     def before(self, number: int, batch_id: str | None = "b1", **changes: Any) -> Record:
         """A finished version: with a batch, or refused."""
         record = opened(self.ledger, order(number))
-        settled = replace(record.settled(changes.pop("replaces", None)))
-        record = self.ledger.replace(record, settled)
+        record = self.ledger.replace(record, record.replacing(changes.pop("replaces", None)))
         if batch_id is None:
             return refused(self.ledger, record)
         return done(self.ledger, record, batch_id, **changes)
 
-    def settle(self, record: Record, platform: Platform) -> Record:
+    def make_room(self, record: Record, platform: Platform) -> Record:
         ports = OrderPorts(
             ledger=self.ledger,
             platform=cast("Any", platform),
@@ -248,11 +247,11 @@ class Scene:
         """What version 9 replaces, where Catalog shows this of the batch `b2` before it."""
         looks = [batch("b2", look) if isinstance(look, str) else look for look in shows]
         platform = Platform(looks)
-        record = self.settle(opened(self.ledger, order(9)), platform)
+        record = self.make_room(opened(self.ledger, order(9)), platform)
         assert platform.shows == []
         assert self.ledger.records[record.order.external_id] == record
         assert record.order.lineage is not None
-        assert record.order.lineage.predecessor is None, "it is settled for good"
+        assert record.order.lineage.predecessor is None, "it has its place for good"
         return record.order.replaces
 
     def marked(self, number: int) -> str | None:
@@ -269,11 +268,11 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_what_follows_nothing_is_settled_already(scene: Scene) -> None:
+def test_what_follows_nothing_has_its_place_already(scene: Scene) -> None:
     platform = Platform([])
     for wanted in (order(1), replace(order(2), lineage=None, external_id="alone", files=())):
         record = opened(scene.ledger, wanted)
-        assert scene.settle(record, platform) is record
+        assert scene.make_room(record, platform) is record
     assert platform.calls == []
 
 
@@ -304,7 +303,7 @@ def test_a_batch_that_is_loading_is_aborted_and_leaves_the_same(
     # The ledger first: who announces it meanwhile must find that it counts no more.
     platform.during = lambda: seen.append(scene.marked(2))
     seen: list[str | None] = []
-    record = scene.settle(opened(scene.ledger, order(9)), platform)
+    record = scene.make_room(opened(scene.ledger, order(9)), platform)
     assert record.order.replaces == earlier
     assert platform.calls == [("look", "b2"), (f"abort of {second}", "b2"), ("look", "b2")]
     assert seen == [NINTH] * 3
@@ -337,17 +336,17 @@ def test_what_is_on_its_way_is_waited_for(scene: Scene, status: str) -> None:
     scene.before(2, "b2", replaces=EARLIER)
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet, match=f"batch b2 of the version before it is {status}"):
-        scene.settle(record, Platform([batch("b2", status)]))
-    assert scene.ledger.records[NINTH] == record, "nothing is settled"
+        scene.make_room(record, Platform([batch("b2", status)]))
+    assert scene.ledger.records[NINTH] == record, "nothing is decided"
     # Once it got there, it is replaced; the ledger's word of before still stands.
-    after = scene.settle(record, Platform([batch("b2", "success")]))
+    after = scene.make_room(record, Platform([batch("b2", "success")]))
     assert after.order.replaces == Replaced(order(2).external_id, "b2")
 
 
 def test_an_abort_that_catalog_does_not_show_yet_is_waited_for(scene: Scene) -> None:
     scene.before(2, "b2")
     with pytest.raises(NotYet, match="b2 of the version before it is loading"):
-        scene.settle(opened(scene.ledger, order(9)), Platform([batch("b2"), batch("b2")]))
+        scene.make_room(opened(scene.ledger, order(9)), Platform([batch("b2"), batch("b2")]))
 
 
 def test_a_batch_that_catalog_does_not_show_is_deleted_only_once_it_had_time_to(
@@ -357,9 +356,9 @@ def test_a_batch_that_catalog_does_not_show_is_deleted_only_once_it_had_time_to(
     record = opened(scene.ledger, order(9))
     scene.now = NOW + SETTLE - 1
     with pytest.raises(NotYet, match="Catalog does not show"):
-        scene.settle(record, Platform([None]))
+        scene.make_room(record, Platform([None]))
     scene.now = NOW + SETTLE
-    assert scene.settle(record, Platform([None])).order.replaces == EARLIER
+    assert scene.make_room(record, Platform([None])).order.replaces == EARLIER
 
 
 def test_an_answer_is_as_old_as_its_question(scene: Scene) -> None:
@@ -372,7 +371,7 @@ def test_an_answer_is_as_old_as_its_question(scene: Scene) -> None:
 
     platform.during = time_goes_by
     with pytest.raises(NotYet, match="Catalog does not show"):
-        scene.settle(opened(scene.ledger, order(9)), platform)
+        scene.make_room(opened(scene.ledger, order(9)), platform)
 
 
 def test_one_that_never_had_a_batch_leaves_what_it_was_to_replace(scene: Scene) -> None:
@@ -386,11 +385,11 @@ def test_one_that_is_not_finished_is_waited_for(scene: Scene) -> None:
     record = opened(scene.ledger, order(9))
     made = scene.ledger.replace(first, first.created(batch("b1")))
     with pytest.raises(NotYet, match=f"{order(1).external_id}, the version before it, is not fini"):
-        scene.settle(record, Platform([]))
+        scene.make_room(record, Platform([]))
     assert scene.ledger.records[order(1).external_id] == made
     scene.ledger.replace(made, made.announced())
     platform = Platform([batch("b1", "success")])
-    assert scene.settle(record, platform).order.replaces == Replaced(order(1).external_id, "b1")
+    assert scene.make_room(record, platform).order.replaces == Replaced(order(1).external_id, "b1")
 
 
 def test_one_that_is_not_opened_yet_is_waited_for(scene: Scene) -> None:
@@ -401,7 +400,7 @@ def test_one_that_is_not_opened_yet_is_waited_for(scene: Scene) -> None:
     scene.ledger.heads[first.lineage.subject] = head
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet, match="the version before it, is not finished"):
-        scene.settle(record, Platform([]))
+        scene.make_room(record, Platform([]))
 
 
 def test_one_that_waits_for_a_person_makes_this_one_wait_too(scene: Scene) -> None:
@@ -411,7 +410,7 @@ def test_one_that_waits_for_a_person_makes_this_one_wait_too(scene: Scene) -> No
     held = scene.ledger.replace(held, held.announced())
     ninth = opened(scene.ledger, order(9))
     with pytest.raises(NeedsAttention, match=f"{order(1).external_id}.*redrive that first"):
-        scene.settle(ninth, Platform([]))
+        scene.make_room(ninth, Platform([]))
     assert scene.ledger.records[order(1).external_id] == held, "a person may still redrive it"
 
 
@@ -421,11 +420,11 @@ def test_what_counts_is_the_last_attempt_and_all_are_marked(scene: Scene) -> Non
     third = scene.ledger.open_next_attempt(*second.followed(Lease("third", NOW + 1), NOW))
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet):
-        scene.settle(record, Platform([]))
+        scene.make_room(record, Platform([]))
     done(scene.ledger, third, "b3")
-    settled = scene.settle(record, Platform([batch("b3", "success")]))
+    after = scene.make_room(record, Platform([batch("b3", "success")]))
     attempts = [order(1).external_id, *(f"{order(1).external_id}.{n}" for n in (2, 3))]
-    assert settled.order.replaces == Replaced(attempts[-1], "b3")
+    assert after.order.replaces == Replaced(attempts[-1], "b3")
     assert [scene.ledger.records[attempt].replaced_by for attempt in attempts] == [NINTH] * 3
 
 
@@ -433,18 +432,18 @@ def test_what_was_marked_before_a_crash_is_not_marked_again(scene: Scene) -> Non
     scene.before(2, "b2")
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet):
-        scene.settle(record, Platform([batch("b2", "staging")]))
+        scene.make_room(record, Platform([batch("b2", "staging")]))
     marked = scene.ledger.records[order(2).external_id]
-    scene.settle(record, Platform([batch("b2", "success")]))
+    scene.make_room(record, Platform([batch("b2", "success")]))
     assert scene.ledger.records[order(2).external_id] is marked
 
 
-def test_who_lost_the_order_settles_nothing(scene: Scene) -> None:
+def test_who_lost_the_order_decides_nothing(scene: Scene) -> None:
     scene.before(2, "b2")
     record = opened(scene.ledger, order(9))
     scene.ledger.replace(record, record.leased(Lease("another", NOW + 9)))
     with pytest.raises(LeaseLost):
-        scene.settle(record, Platform([batch("b2", "success")]))
+        scene.make_room(record, Platform([batch("b2", "success")]))
 
 
 def test_every_state_that_adobe_names_means_one_thing() -> None:

@@ -1882,7 +1882,7 @@ def dying(its: DeliveryPorts, step: str, *, after: bool) -> DeliveryPorts:
         replacing = its.deliveries.replace
 
         def settles(old: Delivery, new: Delivery) -> Delivery:
-            call = fail(replacing) if new.settled != old.settled else replacing
+            call = fail(replacing) if new.lost_told != old.lost_told else replacing
             made: Delivery = call(old, new)
             return made
 
@@ -1931,10 +1931,10 @@ def test_many_lost_files_are_settled_bit_by_bit(
 
     with pytest.raises(StorageUnavailable):
         steps.resume(external_id, replace(real, park_file=park_file))
-    assert standing(world, external_id).settled == 2
+    assert standing(world, external_id).lost_told == 2
     looked(world, external_id, STEP)
     ended = standing(world, external_id)
-    assert (ended.settled, ended.due) == (6, None)
+    assert (ended.lost_told, ended.due) == (6, None)
     assert Counter(file.key for file, _ in world.files_parked) == {
         f"in/{n}.json": 2 if n == 3 else 1 for n in range(1, 7)
     }

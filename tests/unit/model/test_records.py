@@ -276,7 +276,7 @@ def test_records_of_an_earlier_release_break_no_rule(items: Items) -> None:
 STEPS: dict[str, Callable[[Record], Record]] = {
     "leased": lambda record: record.leased(LEASE),
     "reopened": lambda record: record.reopened(order(1, files=record.order.files), LEASE),
-    "settled": lambda record: record.settled(None),
+    "replacing": lambda record: record.replacing(None),
     "refused": lambda record: record.rejected(State.REFUSED, REFUSED),
     "announced": lambda record: record.created(BATCH).announced(delivers=True),
     "followed": lambda record: record.followed(LEASE, NOW)[0],
@@ -305,18 +305,18 @@ ENDED = replace(UPLOADING, stage=DeliveryStage.ENDED)
 BROKEN: dict[str, Callable[[], object]] = {
     "a batch that is recorded": lambda: OPENED.created(BATCH).created(replace(BATCH, id="02B")),
     "what is leased is due": lambda: replace(MADE, lease="t").replaced("o-2"),
-    "an order without an end": lambda: replace(OPENED, lease=None, due=None).settled(None),
+    "an order without an end": lambda: replace(OPENED, lease=None, due=None).replacing(None),
     "an order that is announced": lambda: MADE.given_back(NOW),
     "what is announced has": lambda: OPENED.created(replace(BATCH, id=None)),  # type: ignore[arg-type]
     "what is refused or held": lambda: OPENED.rejected(State.HELD, None),  # type: ignore[arg-type]
-    "what has a next attempt": lambda: replace(OPENED, next_attempt="o.2").settled(None),
+    "what has a next attempt": lambda: replace(OPENED, next_attempt="o.2").replacing(None),
     "what has ended stays": lambda: ENDED.then(stage=DeliveryStage.UPLOADING),
     "a plan is made once": lambda: UPLOADING.then(total=3),
     "a delivery is due until": lambda: UPLOADING.then(due=None),
     "what has ended, or is aborted": lambda: UPLOADING.then(stage=DeliveryStage.ABORTING),
     "what is uploaded has pieces": lambda: replace(UPLOADING, total=0).then(),
     "what is complete": lambda: UPLOADING.then(stage=DeliveryStage.COMPLETING),
-    "no more files": lambda: UPLOADING.then(settled=2),
+    "no more files": lambda: UPLOADING.then(lost_told=2),
     "a window is due": lambda: replace(WINDOW, due=None).worked_on(NOW),
     "a window never opens": lambda: WINDOW.sealed(NOW).planned(()).sealed(NOW),
     "which files go together": lambda: WINDOW.planned((PART,)).planned(()),

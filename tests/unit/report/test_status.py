@@ -647,9 +647,8 @@ class TestABatch:
         replaced = {"externalId": FILE.external_id, "batchId": first.batch_id}
         second = world.opened(v2, lineage=lineage)
         world.ledger.replace(first, first.replaced(v2.external_id))
-        world.ledger.replace(
-            second, second.settled(Replaced(FILE.external_id, first.batch_id or ""))
-        )
+        replaces = Replaced(FILE.external_id, first.batch_id or "")
+        world.ledger.replace(second, second.replacing(replaces))
         told = status.of_batch(FILE.external_id, world.ports)
         assert told is not None
         assert told["state"] == "replaced"

@@ -146,7 +146,7 @@ SENT = Delivery(
 def end(how: End, uploaded_at: int | None = MADE_AT + 90_000, lost: int = 0) -> Delivery:
     """A delivery whose end is announced."""
     verdict = Verdict(how, "as-adobe-says", "and why", MADE_AT + 210_000)
-    changes = {"verdict": verdict, "uploaded_at": uploaded_at, "settled": lost}
+    changes = {"verdict": verdict, "uploaded_at": uploaded_at, "lost_told": lost}
     return SENT.then(stage=DeliveryStage.ENDED, due=None, **changes)
 
 

@@ -93,7 +93,7 @@ def make_room(record: Record, ports: "OrderPorts") -> Record:
             ports.ledger.replace(attempt, attempt.replaced(order.external_id))
     found = [one for before in last if (one := _replaced(before, ports)) is not None]
     several = replace(found[0], others=tuple(found[1:])) if found else None
-    return ports.ledger.replace(record, record.settled(several))
+    return ports.ledger.replace(record, record.replacing(several))
 
 
 def _replaced(before: Record, ports: "OrderPorts") -> Replaced | None:

@@ -142,7 +142,7 @@ NO_DEMANDS = Demands(bad_rows=None)
 class Delivery(Kept):
     """A delivery in the ledger. Times in epoch milliseconds."""
 
-    WRITTEN_AS = {"polls": "looks"}  # noqa: RUF012
+    WRITTEN_AS = {"polls": "looks", "lost_told": "settled"}  # noqa: RUF012
 
     external_id: str
     batch_id: str
@@ -163,7 +163,7 @@ class Delivery(Kept):
     polls: int = 0  # of its uploads; after COMPLETE, of Catalog
     uploaded_at: int | None = None
     verdict: Verdict | None = None
-    settled: int = 0  # how many lost files were released and announced
+    lost_told: int = 0  # how many lost files were released and announced
     source_format: Mapping[str, Any] | None = None  # of the files, if they are converted
     demands: Demands = field(default_factory=lambda: NO_DEMANDS)
     compiled_map: str | None = None  # by which the rows of the files are mapped
@@ -241,7 +241,7 @@ class Delivery(Kept):
         invariant(
             "what is complete was uploaded", holds=self.uploaded_at is not None or not complete
         )
-        invariant("no more files are settled than it has", holds=self.settled <= self.file_count)
+        invariant("no more files are lost than it has", holds=self.lost_told <= self.file_count)
 
     def whole_cuts(self, files: tuple[Arrival, ...]) -> dict[int, Cut]:
         """The complete cuts. A file without one becomes one piece, whose upload says why."""

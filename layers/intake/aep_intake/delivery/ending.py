@@ -284,7 +284,7 @@ def _release(
     otherwise a redrive would find them claimed, and drop them.
     """
     reasons = {each.file: each.why for each in lost} | dict(let_go)
-    left = list(reasons.items())[delivery.settled :]
+    left = list(reasons.items())[delivery.lost_told :]
     for group in batched(left, RELEASED_PER_WRITE, strict=False):
         released = {file: let_go[file] for file, _ in group if file in let_go}
         if released:
@@ -294,8 +294,8 @@ def _release(
                 ports.announcer.rejected(replace(order, files=(file,)), why)
             if file in released:
                 ports.park_file(file, order.route, released[file])
-        settled, due = delivery.settled + len(group), ports.now() + ports.step_ms
-        delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
+        told, due = delivery.lost_told + len(group), ports.now() + ports.step_ms
+        delivery = ports.deliveries.replace(delivery, delivery.then(lost_told=told, due=due))
     return delivery
 
 

@@ -256,8 +256,8 @@ class Record(Kept):
             put_off=None,
         )
 
-    def settled(self, replaces: Replaced | None) -> "Record":
-        """It has taken its predecessor's place, and is free to get its batch."""
+    def replacing(self, replaces: Replaced | None) -> "Record":
+        """It has its predecessor's place, and is free to get its batch."""
         lineage = self.order.lineage and replace(self.order.lineage, predecessor=None)
         return self._then(order=replace(self.order, lineage=lineage, replaces=replaces))
 

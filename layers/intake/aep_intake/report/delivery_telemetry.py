@@ -36,8 +36,8 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
     if verdict.replaced_by:
         message = "batch replaced"
     count("BatchesReplaced" if verdict.replaced_by else metric, route=delivery.route)
-    if delivery.settled:
-        count("LostFiles", number=delivery.settled)
+    if delivery.lost_told:
+        count("LostFiles", number=delivery.lost_told)
     if delivery.uploaded_at is not None:
         taken = {
             "CreatedToUploaded": delivery.uploaded_at - delivery.created_at,
@@ -59,7 +59,7 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
         "status": verdict.status,
         "why": verdict.detail,
         "latency": now - delivery.created_at,
-        "lost_files": delivery.settled,
+        "lost_files": delivery.lost_told,
     }
     log(message, extra=_about(delivery) | about)
 

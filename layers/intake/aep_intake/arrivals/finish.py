@@ -19,8 +19,8 @@ LATE_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
-    """Settles messages. `report`: tells of an error, by the id of what it is about."""
+class Finishing:
+    """Finishes messages. `report`: tells of an error, by the id of what it is about."""
 
     parking: Callable[[], Parking]
     dead_letters: str
@@ -42,7 +42,7 @@ class Settling:
             return None
         return self.parking().token(content.place(message.body))
 
-    def settle(
+    def finish(
         self,
         contents: Mapping[Message, Received],
         results: Mapping[str, Result],
@@ -63,7 +63,7 @@ class Settling:
             errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
             rejected = [error for error in errors if isinstance(error, Rejected)]
             if len(rejected) == len(errors):
-                left = caught(self._finish, message.body, content, rejected, tokens[message])
+                left = caught(self._park_or_end, message.body, content, rejected, tokens[message])
                 errors = [left] if left else []
                 if left:
                     self.report(message.message_id, left)
@@ -91,7 +91,7 @@ class Settling:
         message: Message,
         why: Rejection,
     ) -> None:
-        """Park a message that failed for too long. `failed`: as `settle` gave it.
+        """Park a message that failed for too long. `failed`: as `finish` gave it.
 
         Its arrivals are recorded first: a message that cannot be parked comes again, one that is
         parked does not. Raises LedgerUnavailable or StorageUnavailable.
@@ -111,7 +111,7 @@ class Settling:
         about = About(external_id or place[2], route, files)
         self.parking().message(self.dead_letters, place, body, about, why)
 
-    def _finish(
+    def _park_or_end(
         self,
         body: str,
         content: Received,

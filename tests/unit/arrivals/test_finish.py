@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.results import Result, Skipped
-from aep_intake.arrivals.settle import LATE_MS, Settling
+from aep_intake.arrivals.finish import LATE_MS, Finishing
 from aep_intake.clock.parking import Parked, Parking
 from aep_intake.clock.retries import Message
 from aep_intake.model.errors import LedgerUnavailable, NoRoute, NotYet
@@ -32,14 +32,14 @@ class World:
     reject: Mock = field(default_factory=Mock)
 
     @property
-    def settling(self) -> Settling:
+    def finishing(self) -> Finishing:
         def send(_: str, parked: Parked, *, has_item: bool) -> None:
             assert has_item
             self.parked.append(parked)
 
         parking = Parking(self.items, send)
         nobody = Mock()
-        return Settling(
+        return Finishing(
             lambda: parking, "dead", nobody, lambda: NOW, nobody.report, nobody.note, self.reject
         )
 
@@ -51,10 +51,11 @@ def results(*several: Result) -> dict[str, Result]:
 def test_nothing_is_parked_before_no_record_is_to_be_retried() -> None:
     world = World()
     for several in (results(REJECTED, FAILED), results(FAILED, REJECTED)):
-        assert world.settling.settle({MESSAGE: BOTH}, several, {MESSAGE: None}) == {MESSAGE: FAILED}
+        failed = world.finishing.finish({MESSAGE: BOTH}, several, {MESSAGE: None})
+        assert failed == {MESSAGE: FAILED}
         assert not world.parked
     done = results(REJECTED, Skipped("same-bytes"))
-    assert world.settling.settle({MESSAGE: BOTH}, done, {MESSAGE: None}) == {}
+    assert world.finishing.finish({MESSAGE: BOTH}, done, {MESSAGE: None}) == {}
     assert [parked.why.reason for parked in world.parked] == ["no-route"]
 
 
@@ -63,10 +64,10 @@ def test_what_is_given_up_is_recorded_before_it_is_parked() -> None:
     failed, several = {MESSAGE: FAILED}, results(REJECTED, FAILED)
     world.reject.side_effect = LedgerUnavailable("down")
     with pytest.raises(LedgerUnavailable):
-        world.settling.give_up({MESSAGE: BOTH}, several, failed, MESSAGE, WHY)
+        world.finishing.give_up({MESSAGE: BOTH}, several, failed, MESSAGE, WHY)
     assert not world.parked, "its message comes again"
     world.reject.side_effect = None
-    world.settling.give_up({MESSAGE: BOTH}, several, failed, MESSAGE, WHY)
+    world.finishing.give_up({MESSAGE: BOTH}, several, failed, MESSAGE, WHY)
     world.reject.assert_called_with(TWO, WHY)  # the other one has its own reason
     assert [parked.why for parked in world.parked] == [WHY]
 
@@ -74,23 +75,23 @@ def test_what_is_given_up_is_recorded_before_it_is_parked() -> None:
 def test_what_is_parked_while_it_is_worked_on_stays_parked() -> None:
     world, again = World(), replace(MESSAGE, redriven=True)
     done = results(Skipped("same-bytes"))
-    world.settling.settle({again: ALONE}, results(REJECTED), {again: None})
-    token = world.settling.token(again, ALONE)
-    world.settling.settle({again: ALONE}, results(REJECTED), {again: None})  # by another worker
-    world.settling.settle({again: ALONE}, done, {again: token})
+    world.finishing.finish({again: ALONE}, results(REJECTED), {again: None})
+    token = world.finishing.token(again, ALONE)
+    world.finishing.finish({again: ALONE}, results(REJECTED), {again: None})  # by another worker
+    world.finishing.finish({again: ALONE}, done, {again: token})
     assert world.items.items
-    world.settling.settle({again: ALONE}, done, {again: world.settling.token(again, ALONE)})
+    world.finishing.finish({again: ALONE}, done, {again: world.finishing.token(again, ALONE)})
     assert not world.items.items
 
 
 def test_an_item_is_looked_for_only_where_there_may_be_one() -> None:
     world = World()
-    world.settling.settle({MESSAGE: ALONE}, results(REJECTED), {MESSAGE: None})
+    world.finishing.finish({MESSAGE: ALONE}, results(REJECTED), {MESSAGE: None})
     late = Received(arrivals=(replace(ONE, time=NOW - LATE_MS - 1),))
-    assert world.settling.token(MESSAGE, ALONE) is None
+    assert world.finishing.token(MESSAGE, ALONE) is None
     for message, content in (
         (replace(MESSAGE, redriven=True), ALONE),
         (replace(MESSAGE, tries=2), ALONE),
         (MESSAGE, late),
     ):
-        assert world.settling.token(message, content) is not None
+        assert world.finishing.token(message, content) is not None
