@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aep_intake.cold_start  # noqa: F401 - the first
-from aep_intake.arrivals import requests
+from aep_intake.arrivals import batch_requests
 from aep_intake.create import create
 from aep_intake.create.attempts import latest
 from aep_intake.create.ports import OrderPorts
@@ -72,7 +72,7 @@ def _answer(event: Mapping[str, Any], context: LambdaContext) -> Response:
 
 
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    request = requests.read(event, uuid.uuid4().hex)
+    request = batch_requests.read(event, uuid.uuid4().hex)
     return _made(event, request.external_id, caught(_carry_out, request, context))
 
 
@@ -148,10 +148,10 @@ def _made(event: Mapping[str, Any], external_id: str, outcome: Outcome | Excepti
     return _response(200 if outcome.kind is OutcomeKind.DUPLICATE else 201, body, headers)
 
 
-def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcome:
+def _carry_out(request: batch_requests.BatchRequest, context: LambdaContext) -> Outcome:
     buckets = worker.settings.source_buckets
     ports = _create_ports(context)
-    return requests.carry_out(request, ports, worker.targets, buckets, _look_at)
+    return batch_requests.carry_out(request, ports, worker.targets, buckets, _look_at)
 
 
 def _start_next_attempt(
@@ -160,14 +160,14 @@ def _start_next_attempt(
     from aep_intake.clock.parking import ARRIVALS  # noqa: PLC0415 - other requests park seldom
 
     ports = _create_ports(context)
-    prepared = None if requests.even_if_overtaken(event) else _not_overtaken
+    prepared = None if batch_requests.even_if_overtaken(event) else _not_overtaken
     last = latest(record, worker.ledger) or record
     outcome = worker.parking.done_again(
         lambda: create.start_next_attempt(record.order.external_id, ports, prepared=prepared),
         (ARRIVALS, "order", last.order.external_id),
         (ARRIVALS, "file", record.order.root),  # if AEP refused it before it was an order's
     )
-    return requests.with_batch(outcome, ports)
+    return batch_requests.with_batch(outcome, ports)
 
 
 def _not_overtaken(order: Order) -> Order:

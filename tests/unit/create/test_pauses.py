@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.arrivals import requests
-from aep_intake.arrivals.requests import BatchRequest
+from aep_intake.arrivals import batch_requests
+from aep_intake.arrivals.batch_requests import BatchRequest
 from aep_intake.arrivals.results import Joined
 from aep_intake.create.create import create_batch, resume, start_next_attempt
 from aep_intake.model.batches import Target
@@ -338,7 +338,7 @@ def test_a_request_is_told_who_paused_and_since(world: World) -> None:
 
     def ask() -> Outcome:
         look_at: Callable[..., tuple[()]] = lambda *_: ()  # noqa: E731
-        return requests.carry_out(request, ports, intake.targets, ("landing",), look_at)
+        return batch_requests.carry_out(request, ports, intake.targets, ("landing",), look_at)
 
     world.pause(f"organization#{world.seed.ims_org}")
     with pytest.raises(
@@ -364,7 +364,7 @@ def test_a_request_that_was_begun_before_the_pause_is_told_too(world: World) -> 
     world.clock.advance(15 * MINUTE)
     outcome = create_batch(asked(world), world.intake(0).creating)
     with pytest.raises(Paused, match="is paused since"):
-        requests.with_batch(outcome, world.intake(0).creating)
+        batch_requests.with_batch(outcome, world.intake(0).creating)
 
 
 def test_a_marker_is_taken_and_no_file_is_told_that_it_is_missing(world: World) -> None:

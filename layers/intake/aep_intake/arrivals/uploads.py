@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from aep_intake.arrivals import requests
+from aep_intake.arrivals import batch_requests
 from aep_intake.model.errors import EmptyObject, KeyNotTaken, MalformedRequest
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
@@ -51,7 +51,7 @@ class UploadRequest:
 
 def read(event: Mapping[str, Any]) -> UploadRequest:
     """The request in an event of API Gateway (REST, proxy integration). Raises MalformedRequest."""
-    body = requests.checked(requests.document(event), SCHEMA)
+    body = batch_requests.checked(batch_requests.document(event), SCHEMA)
     key, checksum = body["key"], body["sha256"]
     if len(key.encode()) > KEY_BYTES_MAX:
         raise MalformedRequest(f"key: it has more than {KEY_BYTES_MAX:,} bytes in UTF-8")

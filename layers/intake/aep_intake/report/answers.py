@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from aep_intake.arrivals import requests
+from aep_intake.arrivals import batch_requests
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import LedgerIdentity
 from aep_intake.model.outcomes import caught
@@ -43,7 +43,7 @@ class StatusAnswers:
             case "/batches":
                 return self._batches(event.get("queryStringParameters") or {})
             case "/objects":
-                return self._object(*requests.place(event))
+                return self._object(*batch_requests.place(event))
         return self._told(status.of_batch(_wanted(event), self.ports), lambda: UNKNOWN)
 
     def _batches(self, asked: Mapping[str, str]) -> tuple[int, JsonObject]:
