@@ -89,7 +89,7 @@ def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str
 
 def report(results: Mapping[str, Result], wanted: Mapping[str, Arrival]) -> None:
     """Log and count what became of each arrival, order and message about missing files."""
-    arrival_telemetry.registered(results)
+    arrival_telemetry.report_joined(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
         came = arrival is not None and arrival.brought_by is None

@@ -162,7 +162,7 @@ def _start_next_attempt(
     ports = _create_ports(context)
     prepared = None if batch_requests.even_if_overtaken(event) else _not_overtaken
     last = latest(record, worker.ledger) or record
-    outcome = worker.parking.done_again(
+    outcome = worker.parking.end_parked_after(
         lambda: create.start_next_attempt(record.order.external_id, ports, prepared=prepared),
         (ARRIVALS, "order", last.order.external_id),
         (ARRIVALS, "file", record.order.root),  # if AEP refused it before it was an order's

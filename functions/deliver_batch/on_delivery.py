@@ -67,7 +67,7 @@ def _work(message: Message, ports: DeliveryPorts) -> Delivery | None:
     if batch_id is None:
         return steps.resume(external_id, ports)
     place = DELIVERIES, "batch", external_id
-    worker.done_again(message, place, lambda: steps.start(external_id, batch_id, ports))
+    worker.end_parked_after(message, place, lambda: steps.start(external_id, batch_id, ports))
     return None
 
 

@@ -53,7 +53,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _work(task: Task, message: Message, ports: DeliveryPorts) -> Uploaded:
     upload_it = partial(upload.upload, task, ports, message.tries)
-    return worker.done_again(message, _place(message), upload_it)
+    return worker.end_parked_after(message, _place(message), upload_it)
 
 
 def _place(message: Message) -> ParkedPlace:

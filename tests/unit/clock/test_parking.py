@@ -57,7 +57,7 @@ def test_nobody_ends_what_was_parked_after_they_began() -> None:
         return "slow"
 
     parking.message("dead", place, "{}", about, WHY)
-    assert parking.done_again(fails_again, place) == "slow"
+    assert parking.end_parked_after(fails_again, place) == "slow"
     assert len(items.items) == 1
-    assert parking.done_again(lambda: "done", place, (ARRIVALS, "order", "none")) == "done"
+    assert parking.end_parked_after(lambda: "done", place, (ARRIVALS, "order", "none")) == "done"
     assert items.items == {}

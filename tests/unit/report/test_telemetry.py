@@ -38,7 +38,7 @@ from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Outcome, OutcomeKind, Record, Rejection
 from aep_intake.model.times import DAY_MS
 from aep_intake.report import delivery_telemetry, telemetry, upload_telemetry
-from aep_intake.report.arrival_telemetry import registered, report_arrival
+from aep_intake.report.arrival_telemetry import report_arrival, report_joined
 from aep_intake.report.delivery_telemetry import ENDED
 from aep_intake.report.telemetry import metrics
 from aep_intake.settings import Settings
@@ -256,7 +256,7 @@ def test_what_is_put_off_shows_its_age(told: Any) -> None:
 def test_what_waits_in_a_window_is_counted(told: Any) -> None:
     one, other = Joined("window-1", 60_000), Joined("window-2", 60_000)
     results = {"intake-1": one, "intake-2": Known("window-0"), "intake-3": one, "intake-4": other}
-    counted, lines = told(results, None, lambda all_of_them, _: registered(all_of_them))
+    counted, lines = told(results, None, lambda all_of_them, _: report_joined(all_of_them))
     assert counted["Registered", None] == 3
     assert [line.arrivals for line in lines] == [["intake-1", "intake-3"], ["intake-4"]]
 

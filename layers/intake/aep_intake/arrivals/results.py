@@ -1,4 +1,4 @@
-"""The possible fates of an arrival."""
+"""What became of an arrival, once it was worked on."""
 
 from aep_intake.model.progress import Outcome
 from aep_intake.model.values import dataclass
@@ -13,7 +13,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """An arrival that waits for the marker of its folder."""
+    """An arrival that waits for the marker of its folder, or for its ready file."""
 
     route: str
 

@@ -31,7 +31,7 @@ from aep_intake.model.windows import Window, marker_id
 
 
 @dataclass(frozen=True, slots=True)
-class _Creating:
+class _CreatingOne:
     """An arrival (by external id) with an order: its own, or one that holds it already."""
 
     arrival_id: str
@@ -39,14 +39,14 @@ class _Creating:
 
 
 @dataclass(frozen=True, slots=True)
-class _Joining:
+class _JoiningTogether:
     """Arrivals that join the same window."""
 
     window: Window
     files: list[Arrival]
 
 
-type _Task = _Creating | _Joining | WaitingGroup
+type _Task = _CreatingOne | _JoiningTogether | WaitingGroup
 
 
 def take_in(
@@ -100,18 +100,19 @@ def _take_in(
     for name, plan in plans.items():
         if isinstance(plan, Marker):  # one after the other: each keeps all threads busy
             results[name] = caught(_take_marker, plan, intake, side_by_side)
-    return _released(arrivals, plans, _noted(arrivals, plans, results, intake), intake)
+    results |= _note_when_files_came(arrivals, plans, results, intake)
+    return results | _release_folders(arrivals, plans, results, intake)
 
 
-def _released(
+def _release_folders(
     arrivals: Mapping[str, Arrival],
     plans: Mapping[str, object],
-    results: dict[str, Result],
+    results: Mapping[str, Result],
     intake: IntakePorts,
 ) -> dict[str, Result]:
-    """The results, once what was parked for want of ready files that came now is so no longer.
+    """End what is parked for want of ready files that came now; of which arrivals that failed.
 
-    If that fails, these arrivals come again, and are known then.
+    They come again, and are known then.
     """
     taken: dict[str, list[str]] = {}
     for name, plan in plans.items():
@@ -119,21 +120,22 @@ def _released(
             taken.setdefault(_route(plan) or "", []).append(name)
     routes = intake.table().routes if taken else ()
     ready = [name for route in routes if route.ready for name in taken.get(route.name, ())]
+    failed: dict[str, Result] = {}
     for folder_id in dict.fromkeys(waiting_files.folder_of(arrivals[name]) for name in ready):
         if error := caught(waiting_files.release, folder_id, intake.waiting):
-            results |= dict.fromkeys(ready, error)
-    return results
+            failed |= dict.fromkeys(ready, error)
+    return failed
 
 
-def _noted(
+def _note_when_files_came(
     arrivals: Mapping[str, Arrival],
     plans: Mapping[str, object],
-    results: dict[str, Result],
+    results: Mapping[str, Result],
     intake: IntakePorts,
 ) -> dict[str, Result]:
-    """The results, once the ledger knows when files of each route came last.
+    """Note when files of each route came last; of which arrivals that failed.
 
-    If it does not learn that, these arrivals come again, and are known then.
+    They come again, and are known then.
     """
     came: dict[str, list[str]] = {}
     for name, plan in plans.items():
@@ -141,7 +143,7 @@ def _noted(
         if not told and (route := _route(plan)):
             came.setdefault(route, []).append(name)
     if not came:
-        return results
+        return {}
     written = {route.name: route.written for route in intake.table().routes}
     found, now = {}, intake.creating.now()
     for route, names in came.items():
@@ -151,9 +153,8 @@ def _noted(
         counts = Counts(len(new), sum(file.size for file in new))
         counted = {"files", "bytes"} & written.get(route, {}).get("expect", {}).keys()
         found[route] = Came(last, counts, bool(counted))
-    if error := caught(intake.came, found):
-        results |= {name: error for names in came.values() for name in names}
-    return results
+    error = caught(intake.came, found)
+    return {name: error for names in came.values() for name in names} if error else {}
 
 
 def _route(plan: object) -> str | None:
@@ -175,12 +176,12 @@ def _is_new(result: Result) -> bool:
 
 def _tasks(plans: Mapping[str, object], intake: IntakePorts) -> list[_Task]:
     """Tasks to be done side by side; arrivals of one window, or one group, share a task."""
-    creating = [_Creating(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
-    joining: dict[str, _Joining] = {}
+    creating = [_CreatingOne(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
+    joining: dict[str, _JoiningTogether] = {}
     for plan in plans.values():
         if isinstance(plan, Joining):
-            window = plan.window
-            joining.setdefault(window.window_id, _Joining(window, [])).files.append(plan.file)
+            together = _JoiningTogether(plan.window, [])
+            joining.setdefault(plan.window.window_id, together).files.append(plan.file)
     waiting = [plan for plan in plans.values() if isinstance(plan, WaitingFile)]
     groups = [plan for plan in plans.values() if isinstance(plan, WaitingGroup)]
     if waiting:
@@ -191,9 +192,9 @@ def _tasks(plans: Mapping[str, object], intake: IntakePorts) -> list[_Task]:
 
 def _carry_out(task: _Task, intake: IntakePorts) -> dict[str, Result]:
     match task:
-        case _Creating(arrival_id, order):
+        case _CreatingOne(arrival_id, order):
             return {arrival_id: caught(_create_or_known, order, intake)}
-        case _Joining(window, files):
+        case _JoiningTogether(window, files):
             return _join(window, files, intake)
         case WaitingGroup():
             return _wait(task, intake)

@@ -82,7 +82,7 @@ def look(expected: Iterable[Expected], ports: ExpectedPorts) -> int:
     paused = ports.paused() if wanted else ()
     for each in wanted.values():
         seen = known.get(each.route, RouteSeen(each.route))
-        standing, told = judged(each, seen, ports.now())
+        standing, told = judge(each, seen, ports.now())
         if told is not None and not told.resumed and each.route in paused:
             continue
         if told is not None:
@@ -93,7 +93,7 @@ def look(expected: Iterable[Expected], ports: ExpectedPorts) -> int:
     return overdue
 
 
-def judged(
+def judge(
     expected: Expected, seen: RouteSeen, now: int
 ) -> tuple[RouteStanding, MissedDeadline | None]:
     """How a route stands at `now` (epoch ms), and what is to be told."""

@@ -104,8 +104,11 @@ class Parking:
         """The token of what is parked there; None if nothing is."""
         return self.items.token(digest(*place))
 
-    def done_again[T](self, work: Callable[[], T], *places: ParkedPlace) -> T:
-        """The result of `work`; what was parked there before it is so no longer."""
+    def end_parked_after[T](self, work: Callable[[], T], *places: ParkedPlace) -> T:
+        """Do `work`, then end what was parked at `places` before it began; the result of `work`.
+
+        If `work` fails, it stays parked.
+        """
         tokens = {place: self.token(place) for place in places}
         result = work()
         for place, token in tokens.items():

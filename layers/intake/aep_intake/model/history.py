@@ -71,7 +71,7 @@ class CountedVersion:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
-    """A file that waits for a marker of `route`, for `within` milliseconds.
+    """A file that waits for a marker, or for its ready file, for `within` milliseconds.
 
     `ready`: the names that its ready file may have, if it waits for one.
     """

@@ -15,12 +15,12 @@ def report_arrival(external_id: str, result: Result, latency: int | None) -> Non
             logger.debug("ignored", extra=keys | {"why": why})
         case Waits(route):
             count("Waiting")
-            logger.debug("waiting for a marker", extra=keys | {"route": route})
+            logger.debug("waiting for a marker or ready file", extra=keys | {"route": route})
         case Gathered(window_id, files):
             count("Markers")
             logger.info("gathered", extra=keys | {"window": window_id, "files": files})
         case Joined():
-            pass  # see `registered`
+            pass  # see `report_joined`
         case HandedOn():
             logger.debug("handed on", extra=keys)
         case Known(owner):
@@ -30,7 +30,7 @@ def report_arrival(external_id: str, result: Result, latency: int | None) -> Non
             report(external_id, result, latency)
 
 
-def registered(results: Mapping[str, Result]) -> None:
+def report_joined(results: Mapping[str, Result]) -> None:
     """Count and log the arrivals that joined windows: a line for each window, as they are many."""
     windows: dict[Joined, list[str]] = {}
     for external_id, result in results.items():

@@ -148,10 +148,12 @@ class Delivering(WithPlatform):
         limits = self.organizations.current().limits_of(credential)
         return limits.gigabytes_per_hour * 10**9
 
-    def done_again[T](self, message: "Message", place: "ParkedPlace", work: Callable[[], T]) -> T:
-        """The result of `work`. If the message was parked, its item ends; if it fails, it stays."""
+    def end_parked_after[T](
+        self, message: "Message", place: "ParkedPlace", work: Callable[[], T]
+    ) -> T:
+        """As that of `Parking`, if the message may have been parked."""
         before = message.redriven or message.tries > 1
-        return self.parking.done_again(work, place) if before else work()
+        return self.parking.end_parked_after(work, place) if before else work()
 
     def _park_file(self, file: Arrival, route: str | None, why: Rejection) -> None:
         self.parking.file(self.settings.arrivals_dlq_url, file, route, why)
