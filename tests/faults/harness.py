@@ -25,7 +25,7 @@ from aep_intake.adapters.dynamodb.pauses import FRESH_MS
 from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.ports import IntakePorts, VersionPorts
-from aep_intake.arrivals.redrive import retry_parked
+from aep_intake.arrivals.redrive import redrive
 from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import due, retries
@@ -57,6 +57,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import OverdueFiles
+from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.orders import LedgerIdentity, Order, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import caught
@@ -183,6 +184,13 @@ def is_overtaken(world: "World", file: Arrival) -> bool:
         one for one in world.ledger.counted_versions(file.object_id) if one.in_batch != file.version
     ]
     return any(one.file.position > file.position or one.file.etag == file.etag for one in others)
+
+
+def try_again(external_id: str, intake: IntakePorts, wish: Wish = AS_USUAL) -> Outcome:
+    """As on_marker tries a parked order again."""
+    outcome = redrive(external_id, intake, wish=wish)
+    assert isinstance(outcome, Outcome)
+    return outcome
 
 
 def go_on(kind: DueKind, name: str, intake: IntakePorts) -> Outcome | None:
@@ -630,8 +638,8 @@ class World:
     def _deliver_twice(self) -> None:
         """As S3 and SQS do, in any order."""
         if self.queue:
-            retry_parked = self.queue[self.tape.pick(len(self.queue))]
-            self.queue.insert(0, replace(retry_parked, visible=self.clock()))
+            again = self.queue[self.tape.pick(len(self.queue))]
+            self.queue.insert(0, replace(again, visible=self.clock()))
 
     def _edit_limits(self) -> None:
         """A deployment with other settings: what is planned stays planned."""
@@ -779,7 +787,7 @@ class World:
         return {}
 
     def _again(self, external_id: str, intake: IntakePorts) -> dict[str, Result]:
-        result = retry_parked(external_id, intake)
+        result = try_again(external_id, intake)
         self.orders_parked.discard(external_id)  # only now is its message deleted
         return {external_id: result}
 
@@ -1023,10 +1031,10 @@ class Delivering(World):
         # Nobody may find it claimed by the order that lost it, however soon it is redriven.
         owner = self.ledger.claimant(file)
         assert owner is None or owner not in self._losers(file), "parked before it was let go"
-        [retry_parked] = parse(messages.of_arrival(file)).arrivals
-        assert retry_parked == file
+        [again] = parse(messages.of_arrival(file)).arrivals
+        assert again == file
         self.files_parked.append((file, why.reason))
-        self.parked.append(Message(retry_parked, self.clock(), reason=why.reason))
+        self.parked.append(Message(again, self.clock(), reason=why.reason))
         self.wait(1)
         if fate == 2:
             raise StorageUnavailable("the queue did not answer")
@@ -1159,8 +1167,8 @@ class Delivering(World):
         """As EventBridge and SQS do, in any order."""
         queue: list[Errand[Any]] = self.uploads if self.tape.pick(2) else self.created_queue
         if queue:
-            retry_parked = queue[self.tape.pick(len(queue))]
-            queue.insert(0, replace(retry_parked, visible=self.clock()))
+            again = queue[self.tape.pick(len(queue))]
+            queue.insert(0, replace(again, visible=self.clock()))
 
     def _drop(self) -> None:
         """A message that was received too often ends in the dead-letter queue."""

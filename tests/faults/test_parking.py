@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.ports import IntakePorts
-from aep_intake.arrivals.redrive import retry_parked
+from aep_intake.arrivals.redrive import redrive
 from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.take_in import take_in
@@ -195,7 +195,7 @@ class ParkingWorld(World):
         )
         results = take_in(wanted, intake, map, redriven)
         for order in {c.order for c in contents.values() if c.order}:
-            results[order] = caught(retry_parked, order, intake)
+            results[order] = caught(redrive, order, intake)
         self.ignored |= {name for name, one in results.items() if isinstance(one, Skipped)}
         failed = finishing.finish(contents, results, tokens)
         by_id = {message.message_id: letter for message, letter in received.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aep_intake.arrivals.dry_run import would_become
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.redrive import retry_parked
+from aep_intake.arrivals.redrive import redrive
 from aep_intake.arrivals.results import Joined, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.model import messages, records
@@ -59,7 +59,7 @@ def redriven(world: Delivering, body: str, *failed: str) -> Any:
     """What becomes of it in truth."""
     content, intake = parse(body), without_data(world, *failed)
     if content.order:
-        return caught(retry_parked, content.order, intake, map, content.wish)
+        return caught(redrive, content.order, intake, map, content.wish)
     wanted = {file.external_id: file for file in content.arrivals}
     [result] = take_in(wanted, intake, map, frozenset(wanted)).values()
     return result

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.ports import IntakePorts
-from aep_intake.arrivals.redrive import FILES_AT_ONCE, redrive, retry_parked
+from aep_intake.arrivals.redrive import FILES_AT_ONCE, redrive
 from aep_intake.arrivals.results import HandedOn, Joined
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
@@ -42,6 +42,7 @@ from tests.faults.harness import (
     calm,
     go_on,
     take,
+    try_again,
 )
 
 A = Arrival("landing", "in/one.json", "v1", "a", "0061", 3, START)
@@ -117,10 +118,10 @@ def test_what_a_newer_version_has_overtaken_is_not_loaded_after_it(world: Delive
     batch = world.ledger.records[newer].batch_id
     said = rf"in/one.json.*newer version \(v:v2\).*by {newer} \(batch {batch}\)"
     with pytest.raises(Overtaken, match=said):
-        retry_parked(failed, without_data(world, failed))
+        try_again(failed, without_data(world, failed))
     assert len(world.simulator.batches()) == 2
     assert list(world.ledger.records) == [failed, newer]
-    outcome = retry_parked(failed, without_data(world, failed), wish=TOLD)
+    outcome = try_again(failed, without_data(world, failed), wish=TOLD)
     assert outcome.record.order.external_id == f"{failed}.2"
 
 
@@ -128,19 +129,19 @@ def test_the_same_bytes_are_not_loaded_twice(world: Delivering) -> None:
     arrived(world, A, end="success")
     again = arrived(world, following(2), end="failed")
     with pytest.raises(Overtaken, match="same bytes"):
-        retry_parked(again, without_data(world, again))
-    assert retry_parked(again, without_data(world, again), wish=TOLD).kind is OutcomeKind.CREATED
+        try_again(again, without_data(world, again))
+    assert try_again(again, without_data(world, again), wish=TOLD).kind is OutcomeKind.CREATED
 
 
 def test_an_older_version_does_no_harm_and_a_then_b_then_a_are_three(world: Delivering) -> None:
     arrived(world, A, following(2, etag="b"), end="success")
     third = arrived(world, following(3), end="failed")
-    assert retry_parked(third, without_data(world, third)).kind is OutcomeKind.CREATED
+    assert try_again(third, without_data(world, third)).kind is OutcomeKind.CREATED
 
 
 def test_a_newer_version_that_failed_as_well_does_no_harm(world: Delivering) -> None:
     failed = [arrived(world, following(n, etag=str(n)), end="failed") for n in (1, 2)]
-    assert retry_parked(failed[0], without_data(world, *failed)).kind is OutcomeKind.CREATED
+    assert try_again(failed[0], without_data(world, *failed)).kind is OutcomeKind.CREATED
 
 
 def test_a_newer_version_in_another_dataset_does_no_harm(world: Delivering) -> None:
@@ -148,7 +149,7 @@ def test_a_newer_version_in_another_dataset_does_no_harm(world: Delivering) -> N
     world.table = table(datasetId=PRODUCTS)
     arrived(world, following(2, etag="b"), end="success")
     stays = Wish(as_ordered=True)
-    assert retry_parked(failed, without_data(world, failed), wish=stays).kind is OutcomeKind.CREATED
+    assert try_again(failed, without_data(world, failed), wish=stays).kind is OutcomeKind.CREATED
 
 
 def test_a_copy_of_itself_shares_its_fate(world: Delivering) -> None:
@@ -156,7 +157,7 @@ def test_a_copy_of_itself_shares_its_fate(world: Delivering) -> None:
     first = arrived(world, A)
     assert take(following(2, copied=True), world.intake(0)).why == "same-bytes"
     world.simulator.set_status(world.ledger.records[first].batch_id or "", "failed")
-    assert retry_parked(first, without_data(world, first)).kind is OutcomeKind.CREATED
+    assert try_again(first, without_data(world, first)).kind is OutcomeKind.CREATED
 
 
 def test_one_file_of_many_is_enough_and_a_window_that_is_open_counts(world: Delivering) -> None:
@@ -165,8 +166,8 @@ def test_one_file_of_many_is_enough_and_a_window_that_is_open_counts(world: Deli
     world.put(newer, b"{}\n")
     joined = take(newer, world.intake(0))
     with pytest.raises(Overtaken, match=rf"in/1.json.*by {joined.window_id} \(no batch yet\)"):
-        retry_parked(part, without_data(world, part))
-    assert retry_parked(part, without_data(world, part), wish=TOLD).kind is OutcomeKind.CREATED
+        try_again(part, without_data(world, part))
+    assert try_again(part, without_data(world, part), wish=TOLD).kind is OutcomeKind.CREATED
 
 
 def test_it_is_one_query_a_file_and_each_order_is_asked_for_once(
@@ -180,7 +181,7 @@ def test_it_is_one_query_a_file_and_each_order_is_asked_for_once(
         return held(object_id)
 
     monkeypatch.setattr(world.ledger, "counted_versions", counted)
-    retry_parked(part, without_data(world, part))
+    try_again(part, without_data(world, part))
     assert len(asked) == 5
 
 
@@ -208,7 +209,7 @@ def test_no_batch_is_spent_on_what_is_gone(world: Delivering) -> None:
     world.contents.clear()
     for wish in (Wish(), Wish(as_ordered=True), TOLD):
         with pytest.raises(ObjectGone):
-            retry_parked(failed, world.intake(0), wish=wish)
+            try_again(failed, world.intake(0), wish=wish)
     assert len(world.simulator.batches()) == 1
 
 
@@ -218,9 +219,9 @@ def test_of_many_one_that_is_there_is_enough_unless_the_route_wants_all(world: D
     del world.contents["landing", "in/0.json", A.version]
     world.table = table(batch={"window": "1m"}, onLostFile="abort")
     with pytest.raises(ObjectGone, match=r"in/0.json is gone"):
-        retry_parked(part, without_data(world, part))
+        try_again(part, without_data(world, part))
     world.table = table(batch={"window": "1m"})
-    assert retry_parked(part, without_data(world, part)).kind is OutcomeKind.CREATED
+    assert try_again(part, without_data(world, part)).kind is OutcomeKind.CREATED
 
 
 def test_what_aep_refuses_again_is_parked_once(world: Delivering) -> None:
@@ -228,13 +229,13 @@ def test_what_aep_refuses_again_is_parked_once(world: Delivering) -> None:
     part = windowed(world, 3)
     world.simulator.faults.add(Fault("status", "create", status=400))
     with pytest.raises(BatchRefused) as refused:
-        retry_parked(part, without_data(world, part))
+        try_again(part, without_data(world, part))
     assert (world.orders_parked, refused.value.parked) == ({f"{part}.2"}, True)
     world.table = table()
     failed = arrived(world, replace(A, key="in/alone.json"), end="failed")
     world.simulator.faults.add(Fault("status", "create", status=400))
     with pytest.raises(BatchRefused) as refused:
-        retry_parked(failed, without_data(world, failed))
+        try_again(failed, without_data(world, failed))
     assert (world.orders_parked, refused.value.parked) == ({f"{part}.2"}, False)
 
 
@@ -242,7 +243,7 @@ def test_of_many_none_is_there(world: Delivering) -> None:
     part = windowed(world, 3)
     world.contents.clear()
     with pytest.raises(ObjectGone, match=r"none of 3 files can be read: .*in/0.json is gone"):
-        retry_parked(part, world.intake(0))
+        try_again(part, world.intake(0))
     assert len(world.simulator.batches()) == 1
 
 
@@ -256,7 +257,7 @@ def test_what_cannot_be_read_now_is_not_gone(world: Delivering, why: Exception) 
         raise why
 
     with pytest.raises(type(why)):
-        retry_parked(failed, replace(intake, checks=replace(intake.checks, read=read)))
+        try_again(failed, replace(intake, checks=replace(intake.checks, read=read)))
     assert len(world.simulator.batches()) == 1
 
 
@@ -269,7 +270,7 @@ def test_the_files_are_read_as_the_present_route_says(world: Delivering) -> None
     failed = arrived(world, A, end="failed")
     assert world.ledger.records[failed].order.source_format is not None
     world.table = table(inputFormat={"format": "csv"}, lookInside=False)
-    order = retry_parked(failed, world.intake(0)).record.order
+    order = try_again(failed, world.intake(0)).record.order
     assert (order.options["inputFormat"], order.source_format) == ({"format": "csv"}, None)
 
 
@@ -290,7 +291,7 @@ def test_a_batch_of_an_earlier_try_is_found_where_that_was_made(world: Deliverin
     world.simulator.faults.clear()
     world.simulator.show_in_catalog(None)
     world.table = table(datasetId=PRODUCTS)
-    outcome = retry_parked(A.external_id, world.intake(0))
+    outcome = try_again(A.external_id, world.intake(0))
     [batch] = world.simulator.batches()
     assert (outcome.kind, outcome.record.batch_id) == (OutcomeKind.ADOPTED, batch.id)
     assert outcome.record.order.target.dataset_id == batch.dataset_id == LOYALTY
@@ -306,7 +307,7 @@ def test_where_none_was_made_the_order_goes_to_its_new_place(world: Delivering) 
     with pytest.raises((BatchRefused, NotYet)):
         take(A, world.intake(0))
     world.table = table(datasetId=PRODUCTS)
-    outcome = retry_parked(A.external_id, world.intake(0))
+    outcome = try_again(A.external_id, world.intake(0))
     assert outcome.record.order.target.dataset_id == PRODUCTS
     assert [batch.dataset_id for batch in world.simulator.batches()] == [PRODUCTS]
 
@@ -315,7 +316,7 @@ def test_a_restored_ledger_looks_for_the_next_attempt_where_it_was_made(world: D
     """Somebody redrove it and corrected the route again; the ledger is from before all that."""
     failed = arrived(world, A, end="failed")
     earlier = dict(world.ledger.records)
-    second = retry_parked(failed, without_data(world, failed)).record
+    second = try_again(failed, without_data(world, failed)).record
     world.simulator.set_status(second.batch_id or "", "success")
     world.ledger.records.clear()
     world.ledger.records.update(earlier)
@@ -324,9 +325,9 @@ def test_a_restored_ledger_looks_for_the_next_attempt_where_it_was_made(world: D
     world.table = table(datasetId=PRODUCTS)
     with pytest.raises(NotYet, match="may not show"):
         world.simulator.show_in_catalog(lambda batch, _: batch.id != second.batch_id)
-        retry_parked(failed, without_data(world, failed))
+        try_again(failed, without_data(world, failed))
     world.simulator.show_in_catalog(None)
-    found = retry_parked(failed, without_data(world, failed)).record
+    found = try_again(failed, without_data(world, failed)).record
     assert (found.batch_id, found.order.target.dataset_id) == (second.batch_id, LOYALTY)
     assert len(world.simulator.batches()) == 2
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Known
 from aep_intake.clock.parking import Parked
 from aep_intake.create import create
@@ -19,7 +18,7 @@ from aep_intake_cli.command import main
 from aep_intake_cli.discarding import Marks
 
 from local.simulator.faults import Fault
-from tests.faults.harness import HOUR, Delivering, take
+from tests.faults.harness import HOUR, Delivering, take, try_again
 from tests.unit.arrivals.test_redrive import (
     A,
     arrived,
@@ -101,13 +100,13 @@ def test_an_order_whose_batch_failed(world: Delivering) -> None:
     marks(world, failed).mark(parked)
     assert state(world) == ("discarded", SAID)
     intake = without_data(world, failed)
-    assert retry_parked(failed, intake).kind is OutcomeKind.DUPLICATE
+    assert try_again(failed, intake).kind is OutcomeKind.DUPLICATE
     with pytest.raises(NotEnded, match="discarded: by arn:me"):
         create.start_next_attempt(failed, intake.creating)
     assert take(A, intake).kind is OutcomeKind.DUPLICATE
     assert len(world.simulator.batches()) == 1
     marks(world, said=None).mark(parked)
-    outcome = retry_parked(failed, intake)
+    outcome = try_again(failed, intake)
     assert outcome.record.order.external_id == f"{failed}.2"
     marks(world, failed).mark(parked)
     assert world.ledger.records[failed].discarded is None, "it has another attempt"

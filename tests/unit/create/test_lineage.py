@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Gathered, Known, Skipped
 from aep_intake.clock import due
 from aep_intake.create.lineage import lineage_of, make_room, placed
@@ -20,7 +19,7 @@ from aep_intake.model.progress import Lease, OutcomeKind, Record, Rejection, Sta
 from local.simulator.faults import Fault
 from tests import builders
 from tests.builders import TARGET
-from tests.faults.harness import SETTLE, SKEW, Tape, World, go_on, take
+from tests.faults.harness import SETTLE, SKEW, Tape, World, go_on, take, try_again
 from tests.faults.test_again import (
     AGAIN,
     FILES,
@@ -579,7 +578,7 @@ def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(marke
     with pytest.raises(BatchRefused):
         go_on(due.DueKind.ORDERS, part, marked.intake(0))
     assert marked.orders_parked == {part}
-    outcome = retry_parked(part, marked.intake(0))
+    outcome = try_again(part, marked.intake(0))
     assert outcome.kind is OutcomeKind.CREATED
     kept = marked.ledger.windows.kept[gathered.window_id]
     assert outcome.record.order.lineage == kept.order.lineage

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create
 from aep_intake.delivery import ending, steps, upload
@@ -35,6 +34,7 @@ from tests.faults.harness import (
     calm,
     go_on,
     take,
+    try_again,
 )
 from tests.unit.delivery.world import carried_out, delivered, ended, failing, ports
 
@@ -107,7 +107,7 @@ def test_the_other_files_go_on_and_the_culprit_is_parked_by_name(world: Deliveri
     [alone] = carried_out(world)
     delivered(world, alone)
     assert batched(world, alone) == {"1"}
-    assert retry_parked(part, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert try_again(part, world.intake(0)).kind is OutcomeKind.DUPLICATE
 
 
 def test_one_after_the_other_is_left_out(world: Delivering) -> None:
@@ -147,7 +147,7 @@ def test_where_aep_refuses_the_next_attempt_of_a_request_it_is_parked(world: Del
     with pytest.raises(BatchRefused):
         go_on(DueKind.ORDERS, "mine.2", world.intake(0))
     assert world.orders_parked == {"mine.2"}
-    assert retry_parked("mine.2", world.intake(0)).kind is OutcomeKind.CREATED
+    assert try_again("mine.2", world.intake(0)).kind is OutcomeKind.CREATED
     delivered(world, "mine.2")
     assert batched(world, "mine.2") == {"0"}
     assert [file for file, _ in world.files_parked] == [files[1]]

@@ -8,7 +8,6 @@ from math import ceil, log2
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.create import create
 from aep_intake.create.attempts import attempts, half_with
 from aep_intake.delivery import steps, upload
@@ -41,6 +40,7 @@ from tests.faults.harness import (
     Delivering,
     calm,
     take,
+    try_again,
 )
 from tests.unit.delivery.world import carried_out, delivered, failing, ports
 
@@ -204,7 +204,7 @@ def test_by_default_it_is_parked_as_a_whole(world: Delivering) -> None:
     assert (world.orders_parked, world.files_parked) == ({part}, [])
     # Once the route says so, it is split when it is redriven, and fails again.
     world.table = table()
-    outcome = retry_parked(part, world.intake(0))
+    outcome = try_again(part, world.intake(0))
     all_delivered(world, outcome.record.order.external_id)
     assert loaded(world) == names(range(1, 4))
 
@@ -231,7 +231,7 @@ def test_what_was_split_has_no_other_attempt(world: Delivering) -> None:
     made = len(world.simulator.batches())
     for record in attempts(part, world.ledger):
         name = record.order.external_id
-        assert retry_parked(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
+        assert try_again(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
         with pytest.raises(NotEnded):
             create.start_next_attempt(name, world.intake(0).creating)
     assert len(world.simulator.batches()) == made
@@ -245,7 +245,7 @@ def test_a_half_that_was_not_uploaded_in_time_is_redriven_as_a_half(world: Deliv
     world.simulator.set_status(world.ledger.records[second].batch_id or "", "abandoned")
     all_delivered(world, second)
     assert world.orders_parked == {second}
-    outcome = retry_parked(second, world.intake(0))
+    outcome = try_again(second, world.intake(0))
     assert outcome.record.order.external_id == f"{second}.2"
     all_delivered(world, first, f"{second}.2")
     assert loaded(world) == names(range(1, 4))
@@ -335,7 +335,7 @@ def test_a_redrive_after_a_restore_finds_what_was_split(world: Delivering) -> No
     delivered(world, part)
     assert world.orders_parked == {part}
     world.table = table(onFailed="park")
-    assert retry_parked(part, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert try_again(part, world.intake(0)).kind is OutcomeKind.DUPLICATE
     all_delivered(world, *carried_out(world))
     assert loaded(world) == names([0, 2, 3])
     assert len(world.simulator.batches()) == made

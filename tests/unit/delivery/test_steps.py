@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from aep_intake.adapters.adobe.ingestion import Ingestion
-from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock import due
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.parts import Parts
@@ -78,6 +77,7 @@ from tests.faults.harness import (
     calm,
     go_on,
     take,
+    try_again,
 )
 from tests.memory_ledger import all_due
 
@@ -2289,7 +2289,7 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     assert end["replacedBy"] == {"externalId": second.external_id}
     assert (world.orders_parked, world.lost) == (set(), [])
     with pytest.raises(NotEnded, match="a newer version, took its place"):
-        retry_parked(first.external_id, world.intake(0))
+        try_again(first.external_id, world.intake(0))
     steps.start(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, second.external_id)
@@ -2488,7 +2488,7 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
 ) -> None:
     external_id = ended_as(world, status, ROWS, b"{}\n")
     first = world.ledger.records[external_id]
-    outcome = retry_parked(external_id, world.intake(0))
+    outcome = try_again(external_id, world.intake(0))
     assert outcome.kind is OutcomeKind.CREATED
     second = world.ledger.records[f"{external_id}.2"]
     assert outcome.record == second
@@ -2503,7 +2503,7 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
     assert finished(world, f"{external_id}.2")["kind"] == "Batch Succeeded"
     # It is there now: asked again, nothing is to be done.
     for name in (external_id, f"{external_id}.2"):
-        assert retry_parked(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
+        assert try_again(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
         with pytest.raises(NotEnded):
             create.start_next_attempt(name, world.intake(0).creating)
     assert len(world.simulator.batches()) == 2
@@ -2514,7 +2514,7 @@ def test_another_attempt_takes_the_present_route(world: Delivering) -> None:
     external_id = ended_as(world, "failed", ROWS, b"{}\n")
     present = table(batch={"window": "1m"}, datasetId=PRODUCTS, tags={"team": ["web"]})
     world.table = replace(present, version="mended")
-    outcome = retry_parked(external_id, world.intake(0))
+    outcome = try_again(external_id, world.intake(0))
     first, second = world.ledger.records[external_id].order, outcome.record.order
     assert (second.external_id, second.target.dataset_id) == (f"{external_id}.2", PRODUCTS)
     assert (second.options["tags"], second.routes_version) == ({"team": ["web"]}, "mended")
@@ -2527,7 +2527,7 @@ def test_another_attempt_stays_as_it_was_ordered_where_the_operator_wants_it(
 ) -> None:
     external_id = ended_as(world, "failed")
     world.table = table(datasetId=PRODUCTS)
-    outcome = retry_parked(external_id, world.intake(0), wish=AS_ORDERED)
+    outcome = try_again(external_id, world.intake(0), wish=AS_ORDERED)
     assert outcome.record.order == world.ledger.records[external_id].order.next_attempt()
 
 
@@ -2548,9 +2548,9 @@ def test_files_that_the_present_routes_part_get_no_other_attempt(
     rest = {"name": "rest", "match": "**", "datasetId": LOYALTY}
     world.table = routes.parse(json.dumps({"routes": [*named, rest]}), "parted")
     with pytest.raises(Rejected, match=why):
-        retry_parked(external_id, world.intake(0))
+        try_again(external_id, world.intake(0))
     assert list(world.ledger.records) == [external_id]
-    assert retry_parked(external_id, world.intake(0), wish=AS_ORDERED).kind is OutcomeKind.CREATED
+    assert try_again(external_id, world.intake(0), wish=AS_ORDERED).kind is OutcomeKind.CREATED
 
 
 @pytest.mark.parametrize(
@@ -2560,7 +2560,7 @@ def test_files_that_the_present_routes_part_get_no_other_attempt(
 def test_as_long_as_it_may_hold_data_it_gets_none(world: Delivering, status: str) -> None:
     external_id = ended_as(world, status)
     asks: list[Callable[[], object]] = [
-        lambda: retry_parked(external_id, world.intake(0)),
+        lambda: try_again(external_id, world.intake(0)),
         lambda: create.start_next_attempt(external_id, world.intake(0).creating),
     ]
     for ask in asks:
@@ -2573,7 +2573,7 @@ def test_as_long_as_it_may_hold_data_it_gets_none(world: Delivering, status: str
 @pytest.mark.parametrize("status", ["success", "active", "archived", "retained"])
 def test_what_holds_data_is_done(world: Delivering, status: str) -> None:
     external_id = ended_as(world, status)
-    assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert try_again(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
     with pytest.raises(NotEnded):
         create.start_next_attempt(external_id, world.intake(0).creating)
 
@@ -2581,33 +2581,31 @@ def test_what_holds_data_is_done(world: Delivering, status: str) -> None:
 def test_what_compaction_serves_on_is_done(world: Delivering) -> None:
     external_id = ended_as(world, "success")
     world.simulator.consolidate(world.ledger.records[external_id].batch_id or "")
-    assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert try_again(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
 
 
 def test_what_catalog_does_not_show_may_hold_data(world: Delivering) -> None:
     external_id = ended_as(world, "aborted")
     world.simulator.show_in_catalog(lambda *_: False)
     with pytest.raises(NotEnded, match="not in Catalog"):
-        retry_parked(external_id, world.intake(0))
+        try_again(external_id, world.intake(0))
 
 
 def test_what_nobody_ordered_cannot_be_tried_anew(world: Delivering) -> None:
     with pytest.raises(MalformedEvent):
-        retry_parked("nobody's", world.intake(0))
+        try_again("nobody's", world.intake(0))
 
 
 def test_attempts_follow_each_other(world: Delivering) -> None:
     external_id = current = ended_as(world, "failed")
     for attempt in (2, 3, 4):
-        outcome = retry_parked(current, world.intake(0))
+        outcome = try_again(current, world.intake(0))
         assert outcome.record.order.external_id == f"{external_id}.{attempt}"
-        again = retry_parked(
-            current, world.intake(0)
-        )  # that attempt is parked by itself if it fails
+        again = try_again(current, world.intake(0))  # that attempt is parked by itself if it fails
         assert again == Outcome(OutcomeKind.DUPLICATE, outcome.record)
         current = outcome.record.order.external_id
         with pytest.raises(NotEnded):
-            retry_parked(current, world.intake(0))
+            try_again(current, world.intake(0))
         world.simulator.set_status(outcome.record.batch_id or "", "aborted")
     told = [who for who, _ in world.events]
     assert told == [external_id, *(f"{external_id}.{n}" for n in (2, 3, 4))]
@@ -2622,12 +2620,12 @@ def test_two_who_ask_at_once_get_one(world: Delivering) -> None:
 
     def slowly(target: Target, batch_id: str) -> Batch | None:
         found: Batch | None = asking(target, batch_id)
-        others.append(retry_parked(external_id, world.intake(0)))
+        others.append(try_again(external_id, world.intake(0)))
         return found
 
     platform.batch = slowly
     with pytest.raises(LeaseLost):
-        retry_parked(external_id, intake)
+        try_again(external_id, intake)
     assert [outcome.record.order.external_id for outcome in others] == [f"{external_id}.2"]
     assert len(world.simulator.batches()) == 2
 
@@ -2638,17 +2636,17 @@ def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Deliveri
     platform: Any = intake.creating.platform
     platform.create = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        retry_parked(external_id, intake)
+        try_again(external_id, intake)
     second = f"{external_id}.2"
     assert world.ledger.records[external_id].next_attempt == second
     assert world.ledger.records[second].state is State.OPEN
     with pytest.raises(NotYet):  # a worker may still be at it
-        retry_parked(external_id, world.intake(0))
+        try_again(external_id, world.intake(0))
     world.clock.advance(TIMEOUT + 2 * SKEW)
     with pytest.raises(NotYet, match="Catalog may not show"):
-        retry_parked(external_id, world.intake(0))
+        try_again(external_id, world.intake(0))
     world.clock.advance(SETTLE + 2 * SKEW)
-    assert retry_parked(external_id, world.intake(0)).record.order.external_id == second
+    assert try_again(external_id, world.intake(0)).record.order.external_id == second
     assert len(world.simulator.batches()) == 2
     assert [who for who, _ in world.events] == [external_id, second]
 
@@ -2659,7 +2657,7 @@ def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Deliv
     announcer: Any = intake.creating.announcer
     announcer.created = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        retry_parked(external_id, intake)
+        try_again(external_id, intake)
     second = f"{external_id}.2"
     assert world.ledger.records[second].state is State.CREATED
     world.clock.advance(TIMEOUT + 2 * SKEW)
@@ -2673,9 +2671,9 @@ def test_where_aep_refuses_the_next_one_it_can_be_asked_for_again(world: Deliver
     for _ in range(2):
         world.simulator.faults.add(Fault("status", "create", status=400))
         with pytest.raises(Exception, match="AEP answered 400"):
-            retry_parked(external_id, world.intake(0))
+            try_again(external_id, world.intake(0))
         assert world.ledger.records[f"{external_id}.2"].state is State.REFUSED
-    assert retry_parked(external_id, world.intake(0)).record.order.external_id == f"{external_id}.2"
+    assert try_again(external_id, world.intake(0)).record.order.external_id == f"{external_id}.2"
     [file] = world.ledger.records[external_id].order.files
     assert world.ledger.claimant(file) == external_id
 

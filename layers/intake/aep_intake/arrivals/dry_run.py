@@ -11,7 +11,7 @@ from typing import Any
 
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.ports import IntakePorts
-from aep_intake.arrivals.redrive import retry_parked
+from aep_intake.arrivals.redrive import redrive
 from aep_intake.arrivals.results import Known, Skipped
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.grouping.waiting_files import reject_overdue
@@ -31,7 +31,6 @@ READS = frozenset(
         "files",
         "claimant",
         "claimants",
-        "counted_versions",
         "seen_and_counted",
         "seen",
         "newest_marker_time",
@@ -158,7 +157,7 @@ def would_become(
     for content in contents:
         found = [results[arrival.external_id] for arrival in content.arrivals]
         if content.order is not None:
-            found.append(caught(retry_parked, content.order, dry, side_by_side, content.wish))
+            found.append(caught(redrive, content.order, dry, side_by_side, content.wish))
         if content.overdue is not None:
             found.append(caught(reject_overdue, content.overdue, dry.waiting, side_by_side))
         if content.rejection is not None:

@@ -38,27 +38,19 @@ FILES_AT_ONCE = 500
 
 
 def redrive(
-    external_id: str, intake: IntakePorts, side_by_side: SideBySide, wish: Wish
-) -> Outcome | HandedOn:
-    """As `retry_parked`; but an order of many files is handed on to on_marker."""
-    record = intake.ledger.get(external_id)
-    part = None if record is None else record.order.excerpt
-    if intake.hand_on is not None and part is not None and part.end - part.first > FILES_AT_ONCE:
-        intake.hand_on(messages.of_order(external_id, wish))
-        return HandedOn()
-    return retry_parked(external_id, intake, side_by_side, wish)
-
-
-def retry_parked(
     external_id: str, intake: IntakePorts, side_by_side: SideBySide = map, wish: Wish = AS_USUAL
-) -> Outcome:
-    """Retry a parked order.
+) -> Outcome | HandedOn:
+    """Try a parked order again; one of many files is handed on to on_marker.
 
     An order whose batch ended without data gets a new attempt. Raises Rejected or TryAgain.
     """
     record = intake.ledger.get(external_id)
     if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
+    part = record.order.excerpt
+    if intake.hand_on is not None and part is not None and part.end - part.first > FILES_AT_ONCE:
+        intake.hand_on(messages.of_order(external_id, wish))
+        return HandedOn()
 
     def prepared(order: Order) -> Order:
         files = intake.ledger.files(order)
