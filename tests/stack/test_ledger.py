@@ -17,7 +17,7 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DISCARDED, DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
-from aep_intake.arrivals.ports import ArrivalLedger
+from aep_intake.arrivals.ports import ArrivalLedger, VersionLedger
 from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, lane
 from aep_intake.clock.parking import Parked
 from aep_intake.grouping.ports import Folders
@@ -63,7 +63,7 @@ class Pauses(PauseLedger, Protocol):
     def put(self, pause: Pause) -> None: ...
 
 
-class Contract(ArrivalLedger, Protocol):
+class Contract(ArrivalLedger, VersionLedger, Protocol):
     """All that the functions ask of a ledger."""
 
     def of_batch(self, batch_id: str) -> Record | None: ...

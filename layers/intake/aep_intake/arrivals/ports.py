@@ -1,6 +1,6 @@
 """The ports through which arrivals are taken in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aep_intake.create.ports import OrderAnnouncer, OrderLedger, OrderPorts
@@ -24,12 +24,6 @@ class ArrivalLedger(OrderLedger, Heads, WaitingLedger, Protocol):
 
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
-
-    def claimants(self, files: Sequence[Arrival]) -> Mapping[Arrival, str]:
-        """The order or window that claims each of many files, if one does."""
-
-    def counted_versions(self, object_id: str) -> list[CountedVersion]:
-        """The versions of an object that are claimed, and count in their batch (one query)."""
 
     def seen_and_counted(self, object_id: str) -> tuple[list[Seen], list[CountedVersion]]:
         """All that is known of an object, and what of it counts: from one consistent read."""
@@ -74,7 +68,7 @@ class VersionLedger(RecordsAndFiles, Protocol):
     """The ledger of versions and of their orders. Every method raises LedgerUnavailable."""
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
-        """As `ArrivalLedger`."""
+        """The versions of an object that are claimed, and count in their batch (one query)."""
 
 
 @dataclass(frozen=True, slots=True)
