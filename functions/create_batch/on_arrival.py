@@ -1,6 +1,6 @@
 """Arrivals queue → a batch for each arrival → partial batch response."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -9,16 +9,16 @@ from typing import Any
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
+from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.results import Result
-from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.grouping.waiting_files import reject_overdue
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.model.outcomes import caught
+from aep_intake.model.outcomes import SideBySide, caught
 from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
@@ -45,17 +45,13 @@ def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str
     """Take in the arrivals of one batch of messages side by side, then finish each message."""
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())
-    messages = [message for message in received if message not in early]
-    contents = [read(message.body) for message in messages]
+    contents = {message: read(message.body) for message in received if message not in early}
+    several = contents.values()
     # Copies of an arrival become one here: its external id is its identity.
-    wanted = {a.external_id: a for content in contents for a in content.arrivals}
+    wanted = {arrival.external_id: arrival for content in several for arrival in content.arrivals}
     redriven = frozenset(
-        arrival.external_id
-        for message, content in zip(messages, contents, strict=True)
-        for arrival in content.arrivals
-        if message.redriven
+        a.external_id for m, content in contents.items() if m.redriven for a in content.arrivals
     )
-    end = intake.creating.lease().until
     finishing = Finishing(
         lambda: worker.parking,
         worker.settings.arrivals_dlq_url,
@@ -66,25 +62,40 @@ def work(event: dict[str, Any], intake: IntakePorts, queue_url: str) -> dict[str
         intake.ledger.reject,
     )
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        before = pool.map(lambda *both: caught(finishing.token, *both), messages, contents)
-        tokens = dict(zip(messages, before, strict=True))
+        before = pool.map(lambda m: caught(finishing.token, m, contents[m]), contents)
+        tokens = dict(zip(contents, before, strict=True))
         results = take_in(wanted, intake, pool.map, redriven)
-        if orders := {c.order: c.wish for c in contents if c.order}:
-            from aep_intake.arrivals.redrive import redrive  # noqa: PLC0415 - people do that, seldom
-
-            for order, wish in orders.items():
-                results[order] = caught(redrive, order, intake, pool.map, wish)
-        for overdue in dict.fromkeys(c.overdue for c in contents if c.overdue):
-            error = caught(reject_overdue, overdue, intake.waiting, pool.map, end)
-            if error is not None:
-                results[overdue.external_id] = error
-    if intake.hand_on is not None:  # else on_arrival counted them
-        telemetry.count("Arrivals", number=sum(len(content.arrivals) for content in contents))
+        results |= _try_orders_again(several, intake, pool.map)
+        results |= _reject_overdue(several, intake, pool.map)
+    if intake.hand_on is not None:  # on_marker hands nothing on: on_arrival counted its arrivals
+        telemetry.count("Arrivals", number=sum(len(content.arrivals) for content in several))
     report(results, wanted)
-    content_of = dict(zip(messages, contents, strict=True))
-    failed = finishing.finish(content_of, results, tokens)
-    give_up = partial(finishing.give_up, content_of, results, failed)
+    failed = finishing.finish(contents, results, tokens)
+    give_up = partial(finishing.give_up, contents, results, failed)
     return worker.give_back(failed, early, queue_url, give_up, age="RetryingArrivalAge")
+
+
+def _try_orders_again(
+    contents: Iterable[Received], intake: IntakePorts, side_by_side: SideBySide
+) -> dict[str, Result]:
+    orders = {content.order: content.wish for content in contents if content.order}
+    if not orders:
+        return {}
+    from aep_intake.arrivals.redrive import redrive  # noqa: PLC0415 - people do that, seldom
+
+    return {name: caught(redrive, name, intake, side_by_side, orders[name]) for name in orders}
+
+
+def _reject_overdue(
+    contents: Iterable[Received], intake: IntakePorts, side_by_side: SideBySide
+) -> dict[str, Result]:
+    """Reject waiting files that are overdue; the errors of these messages."""
+    end, errors = intake.creating.lease().until, dict[str, Result]()
+    for overdue in dict.fromkeys(content.overdue for content in contents if content.overdue):
+        error = caught(reject_overdue, overdue, intake.waiting, side_by_side, end)
+        if error is not None:
+            errors[overdue.external_id] = error
+    return errors
 
 
 def report(results: Mapping[str, Result], wanted: Mapping[str, Arrival]) -> None:
