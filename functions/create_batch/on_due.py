@@ -26,8 +26,8 @@ worker = Grouping(Settings.of("on_due")).prepare(
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Resume each piece of due work, side by side."""
-    orders = worker.create(context, worker.pace.wait)
-    ports = ResumePorts(orders, worker.window_ports, worker.waiting_ports)
+    creating = worker.create(context, worker.pace.wait)
+    ports = ResumePorts(creating, worker.window_ports, worker.waiting_ports)
     wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = pool.map(lambda work: caught(resume, work[0], work[1], ports), wanted)

@@ -296,6 +296,15 @@ def test_a_step_of_an_order_keeps_what_the_next_release_wrote(
     assert "of_Lineage" in written["order"]["line"]
 
 
+def test_what_has_another_name_now_is_stored_as_before() -> None:
+    record, _, delivery, *_ = full()
+    assert isinstance(record, Record)
+    assert isinstance(delivery, Delivery)
+    assert "line" in records.members(record.order)
+    written = records.members(replace(delivery, polls=2, lost_told=1))
+    assert (written["looks"], written["settled"]) == (2, 1)
+
+
 OPENED = Record.opened(order(1), LEASE, NOW)
 MADE = OPENED.created(BATCH).announced()
 UPLOADING = replace(Delivery.of(MADE, (file(1),), 10, NOW), stage=DeliveryStage.UPLOADING, total=2)
