@@ -12,10 +12,10 @@ from typing import Any
 from unittest.mock import patch
 
 from aep_intake.arrivals import envelopes
+from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.ports import IntakePorts
 from aep_intake.arrivals.redrive import redrive
 from aep_intake.arrivals.results import Result, Skipped
-from aep_intake.arrivals.finish import Finishing
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.parking import Parked, Parking

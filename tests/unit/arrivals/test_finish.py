@@ -5,8 +5,8 @@ from unittest.mock import Mock
 
 import pytest
 from aep_intake.arrivals.envelopes import Received
-from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.finish import LATE_MS, Finishing
+from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.clock.parking import Parked, Parking
 from aep_intake.clock.retries import Message
 from aep_intake.model.errors import LedgerUnavailable, NoRoute, NotYet

@@ -327,8 +327,8 @@ def test_a_version_that_was_found_takes_its_place_by_its_time() -> None:
     found = replace(FILE, version_id="v2", brought_by="reconcile-1")
 
     def of(file: Arrival) -> Any:
-        line = lineage.lineage_of(file, None, TARGET, first_only=False)
-        return replace(order(file), external_id=file.external_id, lineage=lineage)
+        of_its_own = lineage.lineage_of(file, None, TARGET, first_only=False)
+        return replace(order(file), external_id=file.external_id, lineage=of_its_own)
 
     alone = lineage.placed(of(found), ledger)
     assert alone is not None

@@ -181,7 +181,7 @@ class _Filling:
 def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
     """Whether `owner` is an earlier window of the folder, whose place `window` takes."""
     earlier = windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
-    ours, theirs = window.order.lineage, earlier and earlier.order.lineage
+    ours, theirs = window.order.lineage, earlier.order.lineage if earlier else None
     if not window.replaces or ours is None or theirs is None:
         return False
     return theirs.subject == ours.subject and owner != window.window_id
