@@ -174,7 +174,7 @@ def _not_overtaken(order: Order) -> Order:
     """The same order, unless a newer version of a file, or its bytes, are loaded or under way."""
     from aep_intake.arrivals.versions import check_not_overtaken  # noqa: PLC0415 - few need it
 
-    files = worker.ledger.files(order) if order.lineage is None else ()  # which has its newest
+    files = worker.ledger.files(order) if order.lineage is None else ()  # it has its newest one
     if len(files) > FILES_CHECKED:
         raise TooLarge(
             f"{len(files):,} files take a request too long to check for newer versions: use "
