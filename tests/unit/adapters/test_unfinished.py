@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from aep_intake.adapters.dynamodb import unfinished
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.adapters.dynamodb.unfinished import LISTS_MAX, READ_MAX, DynamoUnfinished
+from aep_intake.adapters.dynamodb.unfinished import LISTS_AT_ONCE, DynamoUnfinished
 from aep_intake.clock.due import DueKind
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
@@ -115,17 +116,27 @@ def test_a_folder_that_is_gone_since_the_index_was_read_does_not_wait(ledger: Le
     assert waits(ledger) == []
 
 
-def test_what_is_asked_of_folders_is_bounded(ledger: Ledger) -> None:
-    """And they are not in the way of others: each stays until its deadline."""
-    for number in range(READ_MAX + 5):
-        name = f"f{number:03}"
-        fold(ledger, *(group(n, named(n), name=name) for n in range(1, LISTS_MAX + 9)), name=name)
-    claim(ledger, *(named(n) for n in range(1, LISTS_MAX + 1)))
+def test_a_file_that_waits_behind_many_that_were_taken_is_told(ledger: Ledger) -> None:
+    many = 2 * LISTS_AT_ONCE + 1
+    fold(ledger, *(group(n, named(n)) for n in range(1, many + 1)))
+    claim(ledger, *(named(n) for n in range(1, many)))
+    assert until(waits(ledger)) == [(f"in {many}h", many)]
+
+
+def test_what_is_asked_of_folders_is_bounded(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And they are not in the way of others. What is not asked about may wait."""
+    monkeypatch.setattr(unfinished, "ASKED_MAX", 40)
+    monkeypatch.setattr(unfinished, "READ_MAX", 60)
+    for number in range(65):
+        fold(ledger, group(1, named(number), name=f"f{number}"), name=f"f{number}")
+    claim(ledger, *(named(number) for number in range(65)))
     opened = Record.opened(order(FILE, route="crm"), lease(NOON + 9), NOON)
     ledger.add(due("order", "o", NOON + 99 * HOUR, record=records.text(opened)))
     found = waits(ledger)
     assert [(work.kind, work.route) for work in found if work.kind is not DueKind.FOLDERS] == [
         (DueKind.ORDERS, "crm")
     ]
-    assert len(found) == 5 + 1, "what is not looked at may wait"
-    assert ledger.requests == {"scan": 1, "query": READ_MAX, "batch_get_item": 4 + READ_MAX}
+    assert len(found) == 5 + 20 + 1
+    assert ledger.requests == {"scan": 1, "query": 60, "batch_get_item": 1 + 40}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import batched, islice
+from itertools import batched
 
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.due_work import KINDS, PREFIXES
@@ -19,15 +19,18 @@ from aep_intake.report.waits import Work
 PAGES_MAX = 2  # of the index, some 7,000 keys each
 # Of these, what is looked at: so many folders, and so much of the other kinds, the next to be due.
 READ_MAX = 300
-LISTS_MAX = 20  # of a folder, of which the next ones are looked at
+LISTS_AT_ONCE = 50  # of a folder, whose files are asked about together
+ASKED_MAX = (
+    600  # requests about the files of all folders; of what is not asked about, some may wait
+)
 _KINDS = list(DueKind)
 
 
 class DynamoUnfinished:
     """Unfinished work in `table`. Raises LedgerUnavailable.
 
-    Eight requests at most; and for each folder that is looked at, one and one for each hundred
-    files, side by side.
+    Eight requests at most; and for each folder that is looked at, one for each of its pages of
+    lists, and one for each hundred of their files, side by side.
     """
 
     def __init__(self, table: Table, now: Callable[[], int]) -> None:
@@ -44,6 +47,7 @@ class DynamoUnfinished:
         others = [work for work in known if work.kind is not DueKind.FOLDERS]
         # Windows first: of these there are few, and they wait for longest.
         others = sorted(others, key=lambda work: _KINDS.index(work.kind))[:READ_MAX]
+        self._left = ASKED_MAX
         read: dict[Work, Item] = {}
         for some in batched([*folders, *others], KEYS_MAX, strict=False):
             keys = {_place(work): work for work in some}
@@ -60,12 +64,14 @@ class DynamoUnfinished:
 
         A folder is due when its next list is, though a marker has taken what is in that.
         """
-        lists = self._folders.waiting(folder.id, done, "~", at_once=LISTS_MAX)
-        first = list(islice(lists, LISTS_MAX))
-        taken = self._claims.owners([file for each in first for file in each.files])
-        for each in first:
-            if each.is_marker or any(file not in taken for file in each.files):
-                return replace(folder, due=each.due, route=each.route)
+        lists = self._folders.waiting(folder.id, done, "~", at_once=LISTS_AT_ONCE)
+        for some in batched(lists, LISTS_AT_ONCE, strict=False):
+            files = [file for each in some for file in each.files]
+            self._left -= -(-len(files) // KEYS_MAX)
+            taken = self._claims.owners(files) if self._left >= 0 else {}
+            for each in some:
+                if each.is_marker or any(file not in taken for file in each.files):
+                    return replace(folder, due=each.due, route=each.route)
         return None
 
 
