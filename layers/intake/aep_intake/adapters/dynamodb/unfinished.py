@@ -20,9 +20,8 @@ PAGES_MAX = 2  # of the index, some 7,000 keys each
 # Of these, what is looked at: so many folders, and so much of the other kinds, the next to be due.
 READ_MAX = 300
 LISTS_AT_ONCE = 50  # of a folder, whose files are asked about together
-ASKED_MAX = (
-    600  # requests about the files of all folders; of what is not asked about, some may wait
-)
+# Requests about the files of all folders. What is not asked about counts as waiting.
+ASKED_MAX = 600
 _KINDS = list(DueKind)
 
 
