@@ -114,12 +114,15 @@ def _release_folders(
 
     They come again, and are known then.
     """
-    taken: dict[str, list[str]] = {}
-    for name, plan in plans.items():
-        if isinstance(plan, Order | Joining) and not isinstance(results[name], Exception):
-            taken.setdefault(_route(plan) or "", []).append(name)
-    routes = intake.table().routes if taken else ()
-    ready = [name for route in routes if route.ready for name in taken.get(route.name, ())]
+    taken = [
+        name
+        for name, plan in plans.items()
+        if isinstance(plan, Order | Joining) and not isinstance(results[name], Exception)
+    ]
+    if not taken:
+        return {}
+    with_ready = {route.name for route in intake.table().routes if route.ready}
+    ready = [name for name in taken if _route(plans[name]) in with_ready]
     failed: dict[str, Result] = {}
     for folder_id in dict.fromkeys(waiting_files.folder_of(arrivals[name]) for name in ready):
         if error := caught(waiting_files.release, folder_id, intake.waiting):
