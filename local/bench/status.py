@@ -55,12 +55,26 @@ class Ledger:
         self.add(Item)
         return {}
 
-    def query(self, *, ExpressionAttributeValues: Any, **_: Any) -> dict[str, Any]:
+    def query(
+        self,
+        *,
+        ExpressionAttributeValues: Any,
+        Limit: int | None = None,
+        ExclusiveStartKey: Any = None,
+        **_: Any,
+    ) -> dict[str, Any]:
         self._count("query")
         pk, *between = (ExpressionAttributeValues[name]["S"] for name in ExpressionAttributeValues)
         first, last = between or ("", "~")
-        found = [(sk, item) for (of, sk), item in sorted(self.items.items()) if of == pk]
-        return {"Items": [item for sk, item in found if first <= sk <= last]}
+        after = ExclusiveStartKey["sk"]["S"] if ExclusiveStartKey else ""
+        items = [item for (of, _), item in sorted(self.items.items()) if of == pk]
+        found = [
+            item for item in items if after < item["sk"]["S"] and first <= item["sk"]["S"] <= last
+        ]
+        if Limit is None or len(found) < Limit:
+            return {"Items": found}
+        page = found[:Limit]
+        return {"Items": page, "LastEvaluatedKey": {name: page[-1][name] for name in ("pk", "sk")}}
 
     def scan(self, *, IndexName: str, **_: Any) -> dict[str, Any]:
         self._count("scan")

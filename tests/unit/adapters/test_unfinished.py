@@ -121,6 +121,7 @@ def test_a_file_that_waits_behind_many_that_were_taken_is_told(ledger: Ledger) -
     fold(ledger, *(group(n, named(n)) for n in range(1, many + 1)))
     claim(ledger, *(named(n) for n in range(1, many)))
     assert until(waits(ledger)) == [(f"in {many}h", many)]
+    assert ledger.requests == {"scan": 1, "query": 3, "batch_get_item": 1 + 3}
 
 
 def test_what_is_asked_of_folders_is_bounded(
