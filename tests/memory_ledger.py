@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, Protocol, cast
 
 from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
@@ -54,6 +55,7 @@ GATES = 2  # enough for one to be open when the other is sealed
 
 
 type Unfinished = Window | Folder | Delivery | HandedOver | Record
+_STEP = Lock()  # threads may join and seal a window at once
 
 
 class HasDueWork(Protocol):
@@ -607,23 +609,25 @@ class MemoryWindows:
         self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> None:
         self._ledger.transaction()
-        if window.gates:
-            is_open = (window.window_id, next(self._turns) % GATES) not in self.sealed
-        else:
-            is_open = self.kept[window.window_id].stage is WindowStage.OPEN
-        wanted = tuple(claim for file in free for claim in claims(file))
-        before = dict(self._ledger.claims)
-        self._ledger.claim(wanted, window.window_id)
-        if not is_open:
-            self._ledger.claims = before
-            raise WindowSealed("the window is sealed", external_id=window.window_id)
-        self.lists.setdefault(window.window_id, []).append(files)
+        with _STEP:
+            if window.gates:
+                is_open = (window.window_id, next(self._turns) % GATES) not in self.sealed
+            else:
+                is_open = self.kept[window.window_id].stage is WindowStage.OPEN
+            wanted = tuple(claim for file in free for claim in claims(file))
+            before = dict(self._ledger.claims)
+            self._ledger.claim(wanted, window.window_id)
+            if not is_open:
+                self._ledger.claims = before
+                raise WindowSealed("the window is sealed", external_id=window.window_id)
+            self.lists.setdefault(window.window_id, []).append(files)
 
     def freeze(self, window: Window) -> None:
         for gate in range(GATES):
             self._ledger.between()
             self._ledger.transaction()
-            self.sealed.add((window.window_id, gate))
+            with _STEP:
+                self.sealed.add((window.window_id, gate))
 
     def joined(self, window_id: str) -> Iterator[Arrival]:
         return (file for some in self.lists.get(window_id, []) for file in some)
